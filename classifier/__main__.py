@@ -1,0 +1,82 @@
+"""The command line: `python -m classifier COMMAND`. Data on stdout, progress on stderr, exit status 0, 1 or 2."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from .errors import ClassifierError
+
+# Commands import what they need when they run, so that `--help` answers at once and
+# the serving commands work without the training requirements.
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Words of the command line, those of this process if None.
+
+    Returns:
+        Exit status: 0, or 2 after a mistake of the user (argparse exits with 2 by itself). Anything else
+        raises, which ends a process with status 1.
+    """
+    args = _parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except ClassifierError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m classifier", description="Classify customer messages.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, run: Any, summary: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=summary, description=summary)
+        added.set_defaults(run=run)
+        return added
+
+    classify = command("classify", _classify, "Classify one message.")
+    classify.add_argument("text", nargs="?", help="the message; read from standard input if left out")
+    _add_model(classify)
+    classify.add_argument("--json", action="store_true", help="print the result as JSON")
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="a model folder or a Hub repository owner/name; the embedded model by default")
+    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
+
+
+def _classify(args: argparse.Namespace) -> None:
+    from .predict import Classifier
+
+    text = sys.stdin.read() if args.text is None else args.text
+    result = Classifier.load(args.model, revision=args.revision).classify(text)
+    if args.json:
+        print(json.dumps(result.to_dict(), ensure_ascii=False))
+        return
+    width = max(map(len, result.labels))
+    for task, label in result.labels.items():
+        print(f"{task:{width}}  {label:20} {result.confidence[task]:4.0%}")
+    route = result.route
+    print(f"\n{route.action} → {route.queue} ({route.priority}{', automatic' if route.automatic else ''})")
+    for reason in route.reasons:
+        print(f"  - {reason.text}")
+    if result.truncated:
+        print(f"  The message is long: only its first {result.tokens} tokens were read.")
+    print(f"\n{result.latency_ms['total']:.1f} ms, {result.model['id']} ({result.model['backend']})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
