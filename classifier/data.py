@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from .errors import ClassifierError
 from .noise import EVALUATION_NOISE, NoiseSettings, add_noise
-from .tables import read_table
+from .tables import Table, read_table
 from .tasks import Label, Task, TaskSet
 
 #: Stands for a label that a row does not have; torch's cross-entropy ignores it.
@@ -112,33 +112,23 @@ def read_examples(
         ClassifierError: The table cannot be read, lacks the text column, a column named in `columns` or
             every task's column, or holds a label outside the task set.
     """
-    table = read_table(path, split)
-    names = {"text": "text", **{name: name for name in tasks.task_names}, **(columns or {})}
-    _check_columns(str(path), table, names, tasks, columns or {})
-    texts = ["" if text is None else str(text) for text in table[names["text"]]]
-    labels = {}
-    for task in tasks.tasks:
-        if names[task.name] in table:
-            labels[task.name] = _indices(str(path), task, table[names[task.name]])
-        else:
-            labels[task.name] = np.full(len(texts), MISSING, np.int64)
-    full = [row for row, text in enumerate(texts) if text.strip()]
-    if not full:
-        raise ClassifierError(f"{str(path)!r} holds no messages; expected at least one row with text.")
-    if report is not None:
-        report.rows[str(path)] = len(texts)
-        report.empty += len(texts) - len(full)
-    return Examples(texts, labels, np.full(len(texts), weight, np.float32)).take(full)
+    return _examples(str(path), read_table(path, split), tasks, columns or {}, weight, report)
 
 
-def read_task(name: str, path: str | Path, column: str | None = None, *, split: str = "train") -> Task:
-    """Declare an auxiliary task from the labels that a table holds, in alphabetical order.
+def read_auxiliary(
+    name: str, path: str | Path, column: str | None = None, *, split: str = "train", report: DataReport | None = None
+) -> tuple[Task, Examples]:
+    """Read a table whose labels declare a task by themselves, in alphabetical order.
 
     Args:
         name: Name of the task.
         path: As in `read_examples`.
         column: The column with the labels; the only one beside ``text`` if None.
         split: Which split of a Hub data set.
+        report: Counts what is read and dropped.
+
+    Returns:
+        The task and its examples.
 
     Raises:
         ClassifierError: The table cannot be read, or it isn't clear which column holds the labels.
@@ -153,7 +143,35 @@ def read_task(name: str, path: str | Path, column: str | None = None, *, split: 
             f"{name!r}. Name it: {name}={path}:COLUMN."
         )
     labels = sorted({str(value) for value in table[column] if value not in (None, "")})
-    return Task(name, f"{name} (auxiliary)", tuple(Label(label) for label in labels))
+    task = Task(name, f"{name} (auxiliary)", tuple(Label(label) for label in labels))
+    tasks = TaskSet(name, name, (task,))
+    return task, _examples(str(path), table, tasks, {name: column}, 1.0, report)
+
+
+def _examples(
+    path: str,
+    table: Table,
+    tasks: TaskSet,
+    columns: Mapping[str, str],
+    weight: float,
+    report: DataReport | None,
+) -> Examples:
+    names = {"text": "text", **{name: name for name in tasks.task_names}, **columns}
+    _check_columns(path, table, names, tasks, columns)
+    texts = ["" if text is None else str(text) for text in table[names["text"]]]
+    labels = {}
+    for task in tasks.tasks:
+        if names[task.name] in table:
+            labels[task.name] = _indices(path, task, table[names[task.name]])
+        else:
+            labels[task.name] = np.full(len(texts), MISSING, np.int64)
+    full = [row for row, text in enumerate(texts) if text.strip()]
+    if not full:
+        raise ClassifierError(f"{path!r} holds no messages; expected at least one row with text.")
+    if report is not None:
+        report.rows[path] = len(texts)
+        report.empty += len(texts) - len(full)
+    return Examples(texts, labels, np.full(len(texts), weight, np.float32)).take(full)
 
 
 def _check_columns(

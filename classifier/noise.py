@@ -74,13 +74,13 @@ class NoiseSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    rate: float = Field(0.45, ge=0, le=1)
-    typos: float = Field(0.5, ge=0, le=1)
-    strength: float = Field(0.03, ge=0, le=1)
-    slang: float = Field(0.15, ge=0, le=1)
-    markers: float = Field(0.1, ge=0, le=1)
-    casing: float = Field(0.2, ge=0, le=1)
-    punctuation: float = Field(0.3, ge=0, le=1)
+    rate: float = Field(default=0.45, ge=0, le=1)
+    typos: float = Field(default=0.5, ge=0, le=1)
+    strength: float = Field(default=0.03, ge=0, le=1)
+    slang: float = Field(default=0.15, ge=0, le=1)
+    markers: float = Field(default=0.1, ge=0, le=1)
+    casing: float = Field(default=0.2, ge=0, le=1)
+    punctuation: float = Field(default=0.3, ge=0, le=1)
 
 
 #: The noise of evaluation copies: every message is altered, harder than in training.

@@ -12,7 +12,7 @@ from .errors import ClassifierError
 from .tasks import TaskSet
 
 
-def twin_groups(texts: Sequence[str], *, similarity: float = 0.5, common: int = 300) -> NDArray[np.int64]:
+def twin_groups(texts: Sequence[str], *, similarity: float = 0.4, common: int = 300) -> NDArray[np.int64]:
     """Find messages that are variants of each other.
 
     Two messages are twins when the cosine of their TF-IDF vectors over words and word pairs reaches
@@ -31,10 +31,10 @@ def twin_groups(texts: Sequence[str], *, similarity: float = 0.5, common: int = 
     from scipy.sparse.csgraph import connected_components
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    features = TfidfVectorizer(ngram_range=(1, 2), min_df=2, max_df=max(common, 2), sublinear_tf=True, dtype=np.float32)
+    features = TfidfVectorizer(ngram_range=(1, 2), max_df=common, sublinear_tf=True, dtype=np.float32)
     try:
         vectors = features.fit_transform(texts)
-    except ValueError:  # no word occurs twice, or no message has a word
+    except ValueError:  # no message has a word
         return np.arange(len(texts))
     links = []
     for start in range(0, len(texts), 1024):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -23,8 +24,8 @@ HUB_NAMES = {
     "tweet_sentiment": "cardiffnlp/tweet_eval:sentiment",
 }
 
-# Local files are read with json and pandas, not with `datasets`: it guesses types, so that the message
-# "123" becomes a number and the label "N/A" nothing, and it copies each file into a cache.
+# Local files are not read with `datasets`: it guesses types, so that the message "123" becomes a number and
+# the label "N/A" nothing, it copies each file into a cache, and it can't say which row is wrong.
 
 
 def read_table(source: str | Path, split: str = "train") -> Table:
@@ -93,7 +94,7 @@ def _read_file(path: Path) -> Table:
         content = gzip.decompress(content) if packed else content
         _check_content(path.name, ending, content)
         return _READERS[ending](content)
-    except (OSError, EOFError, ValueError) as error:  # pandas', json's and pyarrow's errors are ValueErrors
+    except (OSError, EOFError, ValueError) as error:  # json's, csv's and pyarrow's errors are ValueErrors
         if isinstance(error, ClassifierError):
             raise
         raise ClassifierError(
@@ -107,7 +108,7 @@ def _check_content(name: str, ending: str, content: bytes) -> None:
     magic = {b"PAR1": "Parquet", b"PK\x03\x04": "a zip archive or Excel workbook", b"\x1f\x8b": "gzip"}
     found = next((kind for start, kind in magic.items() if content.startswith(start)), None)
     start = content[:200].lstrip(b"\xef\xbb\xbf \t\r\n")
-    if found is None and start[:2] in (b'{"', b'[{') or start[:1] == b"{" and start[1:].lstrip()[:1] == b'"':
+    if (found is None and start[:2] in (b'{"', b"[{")) or (start[:1] == b"{" and start[1:].lstrip()[:1] == b'"'):
         found = "JSON"
     right = {".parquet": "Parquet", ".json": "JSON", ".jsonl": "JSON"}.get(ending)
     if found is not None and found != right:
@@ -115,12 +116,18 @@ def _check_content(name: str, ending: str, content: bytes) -> None:
 
 
 def _read_csv(content: bytes, separator: str = ",") -> Table:
-    import pandas
-
-    frame = pandas.read_csv(
-        io.BytesIO(content), sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig", on_bad_lines="error"
-    )
-    return {str(column): frame[column].tolist() for column in frame}
+    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator, strict=True)
+    try:
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from None
+    if not rows:
+        raise ValueError("it is empty; expected a line with the names of the columns")
+    header = rows[0]
+    for number, row in enumerate(rows[1:], start=1):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} has {len(row)} cells, but {len(header)} columns are named")
+    return {name: [row[column] for row in rows[1:]] for column, name in enumerate(header)}
 
 
 def _read_json_lines(content: bytes) -> Table:
