@@ -82,10 +82,10 @@ def percent(share: float) -> str:
 
 
 def compared(share: float, needed: float) -> tuple[str, str]:
-    """Two different shares in per cent, with as many digits as it takes to tell them apart."""
+    """A share and a limit in per cent, with as many digits as it takes to see which is greater."""
     for digits in range(8):
         texts = f"{100 * share:.{digits}f} %", f"{100 * needed:.{digits}f} %"
-        if texts[0] != texts[1]:
+        if texts[0] != texts[1] and not (share < 1 and float(texts[0][:-2]) == 100):
             break
     return texts
 
@@ -105,10 +105,10 @@ def first_two(shares: Mapping[str, float]) -> list[tuple[str, float]]:
     return sorted(shares.items(), key=lambda item: -item[1])[:2]
 
 
-def likely(shares: Mapping[str, float], more: str = "") -> str:
-    """The most probable label as written in a reason, with its share and what else belongs in its brackets."""
+def likely(shares: Mapping[str, float]) -> str:
+    """The most probable label as written in a reason, with its share."""
     label, share = first_two(shares)[0]
-    return f"{words(label)} ({percent(share)}{more})"
+    return f"{words(label)} ({percent(share)})"
 
 
 def amounts(one: float, other: float) -> tuple[str, str]:

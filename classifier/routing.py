@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from .errors import ClassifierError
 from .reasons import Priority, Reason, Route, RunnerUp, amounts, compared, first_two, likely, percent, words
-from .rules import Name, PriorityRule, Probabilities, QueueRule, Rule, Share, Strict, Terms
+from .rules import Name, PriorityRule, Probabilities, QueueRule, Rule, Share, Strict, Term, Terms
 from .tasks import TaskSet
 
 #: The actions of a desk whose task set has no task for them.
@@ -52,16 +52,16 @@ class Policy(Strict):
     action_task: str | None
     actions: list[Name] = Field(min_length=1)
     automatic: list[str]
-    costs: dict[str, dict[str, Cost]] = {}
-    automatic_needs: dict[str, Share] = {}
+    costs: dict[str, dict[str, Cost]] = Field(default_factory=dict)
+    automatic_needs: dict[str, Share] = Field(default_factory=dict)
     automatic_lead: Share = 0.0
     automatic_when_fragile: bool = False
     unsure: str
-    always_escalate: list[str] = []
-    rules: list[Rule] = []
-    queues: list[QueueRule] = []
+    always_escalate: list[Term] = Field(default_factory=list)
+    rules: list[Rule] = Field(default_factory=list)
+    queues: list[QueueRule] = Field(default_factory=list)
     default_queue: Name = "general"
-    priorities: list[PriorityRule] = []
+    priorities: list[PriorityRule] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _actions_are_known(self) -> Policy:
@@ -171,7 +171,7 @@ class Policy(Strict):
             tasks.task(task)
 
     def route(self, probabilities: Probabilities, text: str = "", *, fragile: bool | None = None) -> Route:
-        """Decide: least expected cost, then terms and safety rules, then what automatic actions need.
+        """Decide: least expected cost, then what automatic actions need, then terms and safety rules.
 
         Args:
             probabilities: Task to label to calibrated probability.
@@ -179,17 +179,19 @@ class Policy(Strict):
             fragile: Whether small changes of the message change its route; None when that was not tried.
         """
         costs = self.expected_costs(probabilities)
-        recommended = min(costs, key=costs.__getitem__) if costs else self.actions[0]
-        action, reasons = self._by_rules(recommended, probabilities, text)
+        recommended = action = next(iter(costs), self.actions[0])
+        reasons: list[Reason] = []
         if action in self.automatic:
-            doubts = self._doubts(probabilities, fragile)
-            if doubts:
-                action, reasons = self.unsure, doubts
+            reasons = self._doubts(probabilities, fragile)
+            action = self.unsure if reasons else action
+        action, reasons = self._by_rules(action, reasons, probabilities, text)
         runner_up = self._runner_up(action, recommended, reasons, probabilities, costs)
         if action == recommended:
             reasons = [*self._recommendation(action, probabilities, costs), *reasons]
         if action in self.automatic:
             reasons += self._why_safe(probabilities, fragile)
+        if not reasons:
+            reasons = [Reason("default", f"Nothing speaks against “{words(action)}”, this desk's first action.")]
         queue, why_queue = self._queue(action, probabilities, text)
         priority, why_priority = self._priority(probabilities, text)
         return Route(
@@ -207,7 +209,7 @@ class Policy(Strict):
     def expected_costs(self, probabilities: Probabilities) -> dict[str, float]:
         """What each action that the model can recommend costs on average, cheapest first.
 
-        Between actions of equal cost the more cautious comes first. Empty without an action task.
+        Of several cheapest the most cautious comes first. Empty without an action task.
 
         Args:
             probabilities: Task to label to calibrated probability.
@@ -218,15 +220,17 @@ class Policy(Strict):
         costs = self.costs or {chosen: {right: float(right != chosen) for right in shares} for chosen in shares}
         step = SAME_COST * max(cost for row in costs.values() for cost in row.values())
         expected = {chosen: sum(share * costs[chosen][right] for right, share in shares.items()) for chosen in shares}
-        order = sorted(expected, key=lambda action: (round(expected[action] / step), -self._caution(action)))
-        return {action: expected[action] for action in order}
+        least = min(expected.values()) + step
+        best = max((action for action, cost in expected.items() if cost <= least), key=self._caution)
+        return {best: expected.pop(best)} | dict(sorted(expected.items(), key=lambda item: item[1]))
 
     def _caution(self, action: str) -> int:
         return self.actions.index(action)
 
-    def _by_rules(self, action: str, probabilities: Probabilities, text: str) -> tuple[str, list[Reason]]:
-        """The action after terms and safety rules, and those of them that ask for just this action."""
-        reasons: list[Reason] = []
+    def _by_rules(
+        self, action: str, reasons: list[Reason], probabilities: Probabilities, text: str
+    ) -> tuple[str, list[Reason]]:
+        """The action that terms and safety rules leave, and why: only what asks for just this action."""
         term = self._always.found_in(text)
         if term is not None:
             action = self.actions[-1]
@@ -237,7 +241,7 @@ class Policy(Strict):
                 if self._caution(rule.action) > self._caution(action):
                     action, reasons = rule.action, []
                 if rule.action == action:
-                    reasons.append(Reason(rule.code, evidence.fill(rule.text)))
+                    reasons = [*reasons, Reason(rule.code, evidence.fill(rule.text))]
         return action, reasons
 
     def _doubts(self, probabilities: Probabilities, fragile: bool | None) -> list[Reason]:
@@ -268,11 +272,13 @@ class Policy(Strict):
         if self.automatic_needs:
             parts = []
             for task, needed in self.automatic_needs.items():
-                parts.append(f"{words(task)} {likely(probabilities[task], f', {percent(needed)} needed')}")
+                label, confidence = first_two(probabilities[task])[0]
+                share, limit = compared(confidence, needed)
+                parts.append(f"{words(task)} {words(label)} ({share}, {limit} needed)")
             reasons.append(Reason("sure", f"The model is sure enough: {', '.join(parts)}."))
         if fragile is False:
             reasons.append(Reason("steady", "Changes of case and typos leave the route as it is."))
-        return reasons or [Reason("no_conditions", "The policy sets no condition for this action.")]
+        return reasons
 
     def _recommendation(self, action: str, probabilities: Probabilities, costs: Mapping[str, float]) -> list[Reason]:
         if self.action_task is None:

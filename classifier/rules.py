@@ -8,13 +8,22 @@ from functools import cached_property
 from string import Formatter
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from .reasons import Priority, capitalised, percent, words
 
 Probabilities = Mapping[str, Mapping[str, float]]
 Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Name = Annotated[str, Field(min_length=1)]
+
+
+def _with_letters(term: str) -> str:
+    if not re.search(r"\w", term):
+        raise ValueError(f"the term {term!r} holds no letter or digit, so it cannot be found in a message")
+    return term
+
+
+Term = Annotated[str, AfterValidator(_with_letters)]
 
 
 class Strict(BaseModel):
@@ -31,15 +40,7 @@ class Terms(Strict):
             typographic apostrophes count as plain ones.
     """
 
-    terms: list[str] = []
-
-    @field_validator("terms")
-    @classmethod
-    def _hold_letters(cls, terms: list[str]) -> list[str]:
-        for term in terms:
-            if not re.search(r"\w", term):
-                raise ValueError(f"the term {term!r} holds no letter or digit, so it cannot be found in a message")
-        return terms
+    terms: list[Term] = []
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
