@@ -80,7 +80,7 @@ def _metadata(folder: ModelFolder, report: Mapping[str, Any], repo: str) -> str:
         pipeline_tag="text-classification",
         tags=["text-classification", "multi-task", "distilbert", "onnx", folder.tasks.name],
         metrics=sorted({result.metric_type for result in results}) or None,
-        model_name=repo.split("/")[-1],
+        model_name=repo.split("/")[-1] if results else None,
         eval_results=results or None,
     )
     return data.to_yaml().strip()

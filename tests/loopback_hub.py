@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
 import socket
 import threading
@@ -100,6 +101,12 @@ class LoopbackHub:
         self.up = False
         self.server.shutdown()
         self.server.server_close()
+
+    def environment(self, home: object, token: str = "hf_write") -> dict[str, str]:
+        """The environment of a process whose client talks to this Hub, with a home folder of its own."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        own = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_TOKEN": token, "HF_HUB_DISABLE_XET": "1"}
+        return {**kept, **own}
 
     def fail(self, method: str, path: str, status: int | None, times: int = 1, **headers: str) -> None:
         self.faults.append(Fault(method, path, status, times, {k.replace("_", "-"): v for k, v in headers.items()}))

@@ -1,5 +1,4 @@
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -7,8 +6,6 @@ from pathlib import Path
 
 import huggingface_hub.constants as constants
 import pytest
-from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
-from loopback_hub import LoopbackHub
 
 from classifier.errors import ClassifierError
 from classifier.folder import CARD, CONFIG, FILES, ONNX_INT8, WEIGHTS, write_json
@@ -16,24 +13,6 @@ from classifier.hub import ENDPOINT_FILES, HubUnreachable, cached_commit, load_f
 from classifier.predict import Classifier
 
 REPO = "ann/tiny"
-
-
-@pytest.fixture
-def hub(tmp_path, monkeypatch):
-    """A loopback Hub; the client of this process talks to it, with a cache and a token of its own."""
-    with LoopbackHub() as server:
-        # The client reads its environment once, on import, into these public constants.
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setenv("HF_TOKEN", "hf_write")
-        disable_progress_bars()
-        yield server
-        enable_progress_bars()
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -371,13 +350,7 @@ def test_an_unknown_revision_is_one_sentence(hub, own_folder):
 
 
 def test_push_and_pull_as_commands(hub, own_folder, tmp_path):
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
-        "HF_ENDPOINT": hub.url,
-        "HF_HOME": str(tmp_path / "home"),
-        "HF_TOKEN": "hf_write",
-        "HF_HUB_DISABLE_XET": "1",
-    }
+    environment = hub.environment(tmp_path / "home")
 
     def run(*words):
         command = [sys.executable, "-m", "classifier", *words]
