@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     push.add_argument("--private", action="store_true", default=None, help="make a new repository private")
     push.add_argument("--revision", help="branch to commit to, made if it is not there; the default branch if left out")
     push.add_argument("--message", help="summary of the commit")
+    push.add_argument("--license", help="licence for the model card, such as apache-2.0; left out if not given")
     push.add_argument("--json", action="store_true", help="print url, commit_url and commit as JSON")
 
     pull = command("pull", _pull, "Download and verify a model of the Hub; print the folder that holds it.")
@@ -94,7 +95,14 @@ def _classify(args: argparse.Namespace) -> None:
 def _push(args: argparse.Namespace) -> None:
     from .hub import push
 
-    commit = push(args.folder, args.repo, private=args.private, revision=args.revision, message=args.message)
+    commit = push(
+        args.folder,
+        args.repo,
+        private=args.private,
+        revision=args.revision,
+        message=args.message,
+        license=args.license,
+    )
     if args.json:
         print(json.dumps({"url": str(commit.repo_url), "commit_url": commit.commit_url, "commit": commit.oid}))
         return

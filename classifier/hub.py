@@ -42,6 +42,7 @@ def push(
     private: bool | None = None,
     revision: str | None = None,
     message: str | None = None,
+    license: str | None = None,
     token: str | None = None,
 ) -> CommitInfo:
     """Upload a model folder in one commit; files that have not changed are not sent again.
@@ -55,6 +56,7 @@ def push(
         private: Whether a new repository is private; the account's default if None.
         revision: Branch to commit to, made if it is not there; the default branch if None.
         message: Summary of the commit.
+        license: The licence's identifier on the Hub, such as ``"apache-2.0"``; left out of the card if None.
         token: A Hub token with write access; that of the environment or the login if None.
 
     Returns:
@@ -75,7 +77,7 @@ def push(
     api = HfApi(token=token, library_name="classifier", library_version=__version__)
     with explained(f"push to {repo}"):
         check_token(api)
-        write_card(model, repo)
+        write_card(model, repo, license)
         api.create_repo(repo, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo, branch=revision, exist_ok=True)
@@ -145,19 +147,18 @@ def load_for_app(model: str | None = None, revision: str | None = None) -> tuple
         revision: Commit, tag or branch of a Hub repository.
 
     Returns:
-        The classifier, and a sentence that says which model answers and why.
+        The classifier, and a sentence that says why another model than the one asked for answers; empty
+        if it does not.
 
     Raises:
         ClassifierError: The model does not exist or cannot be used.
     """
     if model is None:
-        return Classifier.load(), "The embedded model answers; no other was asked for."
+        return Classifier.load(), ""
     try:
-        classifier = Classifier.load(model, revision=revision)
+        return Classifier.load(model, revision=revision), ""
     except HubUnreachable:
         return _without_hub(model, revision)
-    commit = classifier.model["revision"]
-    return classifier, f"{model} answers{f' (commit {commit[:7]})' if commit else ''}, as asked for."
 
 
 def _without_hub(model: str, revision: str | None) -> tuple[Classifier, str]:

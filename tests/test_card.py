@@ -1,8 +1,6 @@
 import contextlib
 import io
-import json
 import re
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,26 +8,34 @@ import yaml
 from huggingface_hub import ModelCard
 
 from classifier.card import MARK, model_card, write_card
-from classifier.folder import CARD, CONFIG, REPORT, ModelFolder, write_json
+from classifier.folder import CARD, REPORT, ModelFolder, write_json
 from classifier.hub import TEMPLATES, push
 from classifier.predict import Classifier
 
 REPO = "ann/tiny"
 REPORT_DATA = {
-    "tasks": {
-        "intent": {"accuracy": 0.9123, "macro_f1": 0.8, "ece": 0.03, "n": 320, "interval": [0.88, 0.94]},
-        "urgency": {"accuracy": 0.85, "n": 320},
-    }
+    "training": {
+        "settings": {
+            "base": "distilbert-base-uncased",
+            "data": [{"path": "clinc/clinc_oos:plus"}, {"path": "/home/ann/secret-project/messages.csv"}],
+            "aux": [],
+        }
+    },
+    "evaluation": {
+        "dev_clean": {
+            "n": 320,
+            "tasks": {
+                "intent": {"accuracy": 0.9123, "macro_f1": 0.8, "ece": 0.03, "interval": [0.88, 0.94]},
+                "urgency": {"accuracy": 0.85, "macro_f1": None},
+            },
+        },
+        "dev_noisy": {"n": 310, "tasks": {"intent": {"accuracy": 0.9}}},
+    },
 }
 
 
 def metadata(card: str) -> dict:
     return yaml.safe_load(card.split("---")[1])
-
-
-def set_config(folder: Path, **values) -> None:
-    config = json.loads((folder / CONFIG).read_text())
-    write_json(folder / CONFIG, {**config, **values})
 
 
 def snippets(card: str) -> list[str]:
@@ -40,38 +46,45 @@ def test_figures_of_the_report_stand_in_the_metadata_and_the_table(own_folder):
     write_json(own_folder / REPORT, REPORT_DATA)
     card = model_card(ModelFolder.read(own_folder), REPO)
     results = ModelCard(card).data.eval_results
-    found = {(result.dataset_config, result.metric_type): result.metric_value for result in results}
+    found = {
+        (result.dataset_split, result.dataset_config, result.metric_type): result.metric_value for result in results
+    }
     assert found == {
-        ("intent", "accuracy"): 0.9123,
-        ("intent", "f1"): 0.8,
-        ("intent", "ece"): 0.03,
-        ("urgency", "accuracy"): 0.85,
+        ("dev_clean", "intent", "accuracy"): 0.9123,
+        ("dev_clean", "intent", "f1"): 0.8,
+        ("dev_clean", "intent", "ece"): 0.03,
+        ("dev_clean", "urgency", "accuracy"): 0.85,
+        ("dev_noisy", "intent", "accuracy"): 0.9,
     }
     assert "| intent | 0.912 | 0.800 | 0.030 | 0.880 to 0.940 | 320 |" in card
+    assert "| urgency | 0.850 |  |  |  | 320 |" in card
+    assert "| intent | 0.900 | 310 |" in card
 
 
 def test_unknown_figures_and_facts_are_left_out(own_folder):
     card = model_card(ModelFolder.read(own_folder), REPO)
-    assert {"model-index", "base_model", "license", "datasets", "metrics"}.isdisjoint(metadata(card))
+    assert {"model-index", "model_name", "base_model", "license", "datasets", "metrics"}.isdisjoint(metadata(card))
     assert "## Results" not in card
     assert not re.search(r"\b(None|null|nan|unknown|TODO)\b", re.sub(r"```python.*?```", "", card, flags=re.DOTALL))
 
 
-def test_what_the_folder_says_stands_in_the_metadata(own_folder):
-    set_config(
-        own_folder, license="apache-2.0", base_model="distilbert-base-uncased", datasets=["clinc_oos", "/data/x"]
-    )
-    data = metadata(model_card(ModelFolder.read(own_folder), REPO))
+def test_what_the_report_says_of_training_stands_in_the_metadata(own_folder):
+    write_json(own_folder / REPORT, REPORT_DATA)
+    card = model_card(ModelFolder.read(own_folder), REPO, license="apache-2.0")
+    data = metadata(card)
     assert data["license"] == "apache-2.0"
     assert data["base_model"] == "distilbert-base-uncased"
-    assert data["datasets"] == ["clinc_oos"]
+    assert data["datasets"] == ["clinc/clinc_oos"]
     assert data["pipeline_tag"] == "text-classification"
     assert {"distilbert", "onnx", "support"} <= set(data["tags"])
 
 
-def test_a_local_base_model_is_no_hub_model(own_folder):
-    set_config(own_folder, base_model="../encoder")
-    assert "base_model" not in metadata(model_card(ModelFolder.read(own_folder), REPO))
+def test_paths_of_the_machine_stay_out(own_folder, tmp_path):
+    settings = {**REPORT_DATA["training"]["settings"], "base": str(tmp_path)}
+    write_json(own_folder / REPORT, {"training": {"settings": settings}})
+    card = model_card(ModelFolder.read(own_folder), REPO)
+    assert "base_model" not in metadata(card)
+    assert "messages.csv" in card and "secret-project" not in card and str(tmp_path.parent) not in card
 
 
 def test_every_label_is_explained(own_folder):

@@ -122,7 +122,7 @@ def test_an_app_serves_what_was_asked_for(hub, own_folder):
     commit = push(own_folder, REPO).oid
     classifier, note = load_for_app(REPO)
     assert classifier.model["revision"] == commit
-    assert note == f"ann/tiny answers (commit {commit[:7]}), as asked for."
+    assert note == ""
 
 
 def test_without_the_hub_an_app_serves_the_cached_copy_and_says_so(hub, own_folder):
