@@ -92,7 +92,7 @@ def test_a_graph_of_another_task_set_is_refused(own_folder):
     config = json.loads((own_folder / "config.json").read_text(encoding="utf-8"))
     config["task_set"]["tasks"][1]["labels"].append({"name": "extreme"})
     write_json(own_folder / "config.json", config)
-    with pytest.raises(ClassifierError, match="3 outputs for task 'urgency', .* declares 4 labels"):
+    with pytest.raises(ClassifierError, match=r"3 outputs for task 'urgency', .* declares 4 labels"):
         Classifier.load(own_folder)
 
 
