@@ -263,9 +263,7 @@ class Classifier:
                 errors[index] = error
         encodings = self._tokenizer.encode_batch_fast(list(clean.values())) if clean else []
         found = {
-            text: encoding
-            for text, encoding in zip(clean, encodings, strict=True)
-            if len(encoding) > SPECIAL_TOKENS
+            text: encoding for text, encoding in zip(clean, encodings, strict=True) if len(encoding) > SPECIAL_TOKENS
         }
         for index, text in enumerate(texts):
             if index not in errors and text not in found:
@@ -299,9 +297,7 @@ class Classifier:
                 for task, values in zip(tasks, logits, strict=True)
             ]
             names = [task.label_names for task in tasks]
-            for row, (text, encoding, cut) in enumerate(
-                zip(window.ordered, window.encodings, window.cut, strict=True)
-            ):
+            for row, (text, encoding, cut) in enumerate(zip(window.ordered, window.encodings, window.cut, strict=True)):
                 probabilities = {
                     task.name: dict(zip(labels, values[row], strict=True))
                     for task, labels, values in zip(tasks, names, shares, strict=True)
