@@ -72,6 +72,15 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--quiet", action="store_true", help="no progress bar")
     score.add_argument("--json", action="store_true", help="a JSON summary of each file on standard error")
     _add_model(score)
+
+    benchmark = command("benchmark", _benchmark, "Measure the speed of several ways to answer, side by side.")
+    benchmark.add_argument("--data", metavar="FILE", help="messages, any table; the desk's examples if left out")
+    benchmark.add_argument("--weights", metavar="FOLDER", help="float weights of the model, to compare with torch")
+    benchmark.add_argument("--messages", type=int, default=1000, metavar="N", help="how many, spread over the file")
+    benchmark.add_argument("--rounds", type=int, default=3, metavar="N")
+    benchmark.add_argument("--threads", type=int, metavar="N", help="of every way; all cores if left out")
+    benchmark.add_argument("--json", action="store_true", help="print the report as JSON")
+    _add_model(benchmark)
     return parser
 
 
@@ -122,6 +131,23 @@ def _score(args: argparse.Namespace) -> None:
         last = show_progress(source, score_file(classifier, source, target, options), args.quiet or args.json)
         if args.json and last:
             print(json.dumps({"input": source, "output": target, **dataclasses.asdict(last)}), file=sys.stderr)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from .benchmark import run_benchmark, table
+    from .predict import Classifier
+    from .tables import open_table
+
+    classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
+    if args.data:
+        with open_table(args.data) as messages:
+            at = messages.columns.index(messages.text_column)
+            texts = [row.cells[at] for row in messages if not row.error]
+    else:
+        texts = list(classifier.tasks.examples)
+    texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
+    report = run_benchmark(classifier, texts, weights=args.weights, rounds=args.rounds)
+    print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
 
 
 if __name__ == "__main__":
