@@ -231,7 +231,7 @@ def matmul_peak(int8: bool, threads: int, size: int = 1024, repeats: int = 20) -
     constants = [numpy_helper.from_array(weight, "weight")]
     node = helper.make_node("MatMul", ["x", "weight"], ["y"])
     if int8:
-        constants.append(numpy_helper.from_array(np.float32(0.01), "scale"))
+        constants.append(numpy_helper.from_array(np.array(0.01, np.float32), "scale"))
         inputs = ["x", "weight", "scale", "scale"]
         node = helper.make_node("MatMulIntegerToFloat", inputs, ["y"], domain="com.microsoft")
     x, y = (helper.make_tensor_value_info(name, type, (size, size)) for name, type in (("x", kind), ("y", 1)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import json
 import re
@@ -10,7 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
-from typing import Any
+from typing import Any, TextIO
 
 from .errors import ClassifierError
 from .sources import BOMB_FACTOR, BOMB_FLOOR, Source
@@ -191,6 +190,16 @@ def read_jsonl(source: Source, encoding: str | None) -> Content:
     return _from_objects(objects(), encoding, source.name)
 
 
+class _Utf8:
+    """A text as the UTF-8 bytes that the JSON parser takes."""
+
+    def __init__(self, text: TextIO) -> None:
+        self._text = text
+
+    def read(self, size: int = -1) -> bytes:
+        return self._text.read(size).encode("utf-8", "replace")
+
+
 def read_json(source: Source, encoding: str | None) -> Content:
     """A JSON array of objects or strings, read as a stream; or JSON Lines under this name."""
     import ijson
@@ -207,7 +216,7 @@ def read_json(source: Source, encoding: str | None) -> Content:
         return read_jsonl(source, encoding)
     if not start.startswith("["):
         raise ClassifierError(f"{source.name!r} is no JSON: it starts with {start[:20]!r}; expected '['.")
-    recoded = codecs.EncodedFile(source.stream, "utf-8", encoding, "replace")
+    recoded = _Utf8(source.text(encoding))
 
     def objects() -> Iterator[Any]:
         try:

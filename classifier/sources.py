@@ -50,6 +50,13 @@ MAGIC = {
 }
 
 
+#: Encodings that exports come in when they are neither UTF-8 nor UTF-16.
+CODE_PAGES = (
+    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r",
+    "cp932", "euc_jp", "gb18030", "big5", "cp949",
+)  # fmt: skip
+
+
 class _Counted(io.RawIOBase):
     """A binary stream that gives back what was sampled from it and counts what is read."""
 
@@ -237,8 +244,11 @@ def detect_encoding(sample: bytes) -> str:
         return "utf-8"
     from charset_normalizer import from_bytes
 
-    telling = b"\n".join(line for line in sample.splitlines() if not line.isascii())[: 1 << 16]
-    best = from_bytes(telling).best()
-    if best is None or "cp1252" in (best.encoding, *best.could_be_from_charset):
+    telling = b"\n".join(dict.fromkeys(line for line in sample.splitlines() if not line.isascii()))[: 1 << 16]
+    best, *others = from_bytes(telling, cp_isolation=list(CODE_PAGES)) or [None]
+    # Pages that read the sample alike are one match, those of neighbours differ in a few signs only: the most
+    # frequent page, unless another is clearly better.
+    western = next((match for match in (best, *others) if match and "cp1252" in match.could_be_from_charset), None)
+    if best is None or (western and western.chaos < best.chaos + 0.2 and western.coherence > best.coherence - 0.15):
         return "cp1252"
     return best.encoding
