@@ -316,7 +316,7 @@ def test_a_zip_bomb_is_noticed_early(tmp_path):
     with gzip.open(path, "wb") as out:
         out.write(b"message\n")
         for _ in range(80):
-            out.write((b"my card is lost " * 60_000 + b"\n"))
+            out.write(b"my card is lost " * 60_000 + b"\n")
     with pytest.raises(ClassifierError, match="200 times its size"):
         for _ in open_table(path):
             pass
