@@ -13,7 +13,7 @@ from typing import Any
 
 from .errors import ClassifierError
 from .predict import Classifier, Result
-from .tables import Row, Table, unique_names
+from .rows import Row, Table, unique_names
 
 #: Rows between two checkpoints; after each, the progress is reported and a stop is noticed.
 STEP = 256

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 
 from .errors import ClassifierError
 from .sources import BOMB_FACTOR, BOMB_FLOOR, Source
-from .tables import SAMPLE_ROWS, Content, Row
+from .rows import SAMPLE_ROWS, Content, Row
 
 DELIMITERS = ",;\t|^~\x1f\x01"
 

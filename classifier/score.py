@@ -16,7 +16,7 @@ from typing import Any, TextIO
 from .batch import Progress, ScoredFile
 from .errors import ClassifierError
 from .predict import WINDOW, Classifier, Result
-from .tables import open_table
+from .rows import open_table
 from .writers import output_format, write_table
 
 

@@ -1,210 +1,167 @@
-"""Tables in: a file, URL or pipe becomes a stream of rows; what is wrong with a row goes into its error."""
+"""Tables of messages: local files of the usual formats, and data sets of the Hub, as columns."""
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
+import json
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from itertools import chain, islice
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from .errors import ClassifierError
-from .sources import Source
 
-#: Rows that are looked at to find the columns and the text column; also what a preview can show.
-SAMPLE_ROWS = 1000
+#: Columns by name; all of one length.
+Table = dict[str, list[Any]]
 
-#: Names of text columns, most telling first; compared in lower case without signs, whole, then as a part.
-TEXT_NAMES = (
-    "text", "message", "body", "review", "comment", "complaint", "feedback", "content", "narrative", "question",
-    "description", "utterance", "query", "request", "inquiry", "enquiry", "ticket", "note", "subject", "title",
-)  # fmt: skip
+#: The public data sets that the benchmarks and auxiliary tasks use, by the names of their local folders.
+HUB_NAMES = {
+    "clinc150": "clinc/clinc_oos:plus",
+    "banking77": "mteb/banking77",
+    "tweet_emotion": "cardiffnlp/tweet_eval:emotion",
+    "tweet_sentiment": "cardiffnlp/tweet_eval:sentiment",
+}
 
-
-class Row(NamedTuple):
-    """One row of a table.
-
-    Attributes:
-        cells: Its values, as many as the table has columns.
-        error: What is wrong with it, in a sentence; empty if nothing is.
-    """
-
-    cells: list[Any]
-    error: str = ""
+# Local files are not read with `datasets`: it guesses types, so that the message "123" becomes a number and
+# the label "N/A" nothing, it copies each file into a cache, and it can't say which row is wrong.
 
 
-@dataclass
-class Table:
-    """An open table. Iterate over it once, then close it (or use it in a `with` block).
-
-    Attributes:
-        name: The file's name, for people.
-        format: ``"csv"``, ``"text"``, ``"json"``, ``"jsonl"``, ``"xlsx"`` or ``"parquet"``.
-        columns: Names of the columns, without repetition.
-        text_column: The column with the messages.
-        encoding: Of text formats, as Python names it.
-        delimiter: Of CSV files.
-        notes: What a person should know, such as skipped lines before the header.
-        preview: The first rows, at most SAMPLE_ROWS; they come again when the table is iterated over.
-    """
-
-    name: str
-    format: str
-    columns: tuple[str, ...]
-    text_column: str
-    encoding: str | None
-    delimiter: str | None
-    notes: tuple[str, ...]
-    preview: list[Row]
-    _source: Source
-    _rest: Iterator[Row]
-    _closing: ExitStack = field(default_factory=ExitStack)
-
-    def __iter__(self) -> Iterator[Row]:
-        """The rows; one whose text cannot be classified has an error that says why."""
-        position = self.columns.index(self.text_column)
-        for row in chain(self.preview, self._rest):
-            if row.error:
-                yield row
-                continue
-            text = row.cells[position]
-            if isinstance(text, str) and text.strip():
-                yield row
-            elif text is None or isinstance(text, str):
-                yield Row(row.cells, f"The cell {self.text_column!r} is empty.")
-            else:
-                kind = type(text).__name__
-                yield Row(row.cells, f"The cell {self.text_column!r} holds a value of type {kind}, not a text.")
-
-    def share_read(self) -> float | None:
-        """Share of the file's bytes that was read so far, 0 to 1; None when its size is unknown."""
-        return self._source.share_read()
-
-    @property
-    def fingerprint(self) -> str:
-        """Identifies the file by its size and its beginning, to notice that another one took its place."""
-        return self._source.fingerprint
-
-    def __enter__(self) -> Table:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._closing.close()
-
-
-class Content(NamedTuple):
-    """What a reader of one format finds: columns and rows, and how it read them."""
-
-    columns: Sequence[str]
-    rows: Iterator[Row]
-    encoding: str | None = None
-    delimiter: str | None = None
-    notes: tuple[str, ...] = ()
-
-
-def open_table(
-    source: Any,
-    *,
-    text_column: str | None = None,
-    delimiter: str | None = None,
-    encoding: str | None = None,
-    max_bytes: int | None = None,
-    max_rows: int | None = None,
-) -> Table:
-    """Open a table and find out how to read it. Compressed with gzip or not, it is read as a stream.
+def read_table(source: str | Path, split: str = "train") -> Table:
+    """Read a table.
 
     Args:
-        source: A path, any URL that fsspec knows (``s3://...``, ``hf://...``), or ``"-"`` for standard input.
-        text_column: The column with the messages; found by its name, then by content, if None.
-        delimiter: Of a CSV file; detected if None.
-        encoding: Of a text format; detected if None.
-        max_bytes: Refuse files that are longer than this when uncompressed.
-        max_rows: Refuse files with more rows than this.
+        source: A file (CSV, TSV, JSON, JSON Lines or Parquet, also with ``.gz``), a Hub data set
+            ``owner/name`` or ``owner/name:configuration``, or a name in `HUB_NAMES`.
+        split: Which split of a Hub data set.
 
     Raises:
-        ClassifierError: The file cannot be opened, is not what its name says, is empty or over a limit, or has
-            no such column. While iterating: it breaks off, or passes a limit.
+        ClassifierError: There is no such file or data set, or it is not what its ending says.
     """
-    from .readers import READERS
-
-    with ExitStack() as closing:
-        opened = closing.enter_context(Source(source, max_bytes))
-        format = opened.format()
-        reader: Callable[..., Content] = READERS[format]
-        options = {"delimiter": delimiter} if format == "csv" else {}
-        found = reader(opened, **options) if format in ("xlsx", "parquet") else reader(opened, encoding, **options)
-        columns = unique_names(found.columns)
-        rows = _limited(found.rows, max_rows, opened.name)
-        preview = list(islice(rows, SAMPLE_ROWS))
-        if not preview:
-            raise ClassifierError(f"{opened.name!r} has no rows; give a file with at least one message.")
-        return Table(
-            name=opened.name,
-            format=format,
-            columns=columns,
-            text_column=find_text_column(columns, preview, text_column, opened.name),
-            encoding=found.encoding,
-            delimiter=found.delimiter,
-            notes=found.notes,
-            preview=preview,
-            _source=opened,
-            _rest=rows,
-            _closing=closing.pop_all(),
-        )
+    path = Path(source)
+    if path.is_file():
+        return _read_file(path)
+    name = HUB_NAMES.get(str(source), str(source))
+    if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name):
+        return _read_hub(name, split)
+    raise ClassifierError(
+        f"There is no file {str(source)!r}; give a CSV, TSV, JSON, JSON Lines or Parquet file, "
+        "or a data set of the Hub as owner/name."
+    )
 
 
-def _limited(rows: Iterator[Row], limit: int | None, name: str) -> Iterator[Row]:
-    for number, row in enumerate(rows):
-        if limit is not None and number >= limit:
-            raise ClassifierError(f"{name!r} has over {limit:,} rows, the limit here; split the file.")
-        yield row
-
-
-def unique_names(names: Sequence[Any]) -> tuple[str, ...]:
-    """Names of columns: blanks stripped, empty ones numbered, repeated ones with a number behind."""
-    unique: dict[str, None] = {}
-    for number, name in enumerate(names, 1):
-        base = str(name).strip() if name is not None else ""
-        base = candidate = base or f"column_{number}"
-        repeat = 2
-        while candidate in unique:
-            candidate, repeat = f"{base}_{repeat}", repeat + 1
-        unique[candidate] = None
-    return tuple(unique)
-
-
-def find_text_column(columns: Sequence[str], rows: Sequence[Row], chosen: str | None, name: str) -> str:
-    """The column with the messages: the chosen one, else by its name, else the one with the most words a cell.
+def read_public(name: str, split: str = "train", folder: str | Path | None = None) -> Table:
+    """One of the public data sets in `HUB_NAMES`, with a ``text`` column and one for the labels.
 
     Args:
-        columns: Names of the columns.
-        rows: The first rows.
-        chosen: What the user asked for, if anything.
-        name: The file's name, for errors.
+        name: Its name, for instance ``"clinc150"``.
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        folder: A folder with ``<name>/<split>.jsonl.gz``; the Hub, or its local cache, if None.
 
     Raises:
-        ClassifierError: There is no such column, or no column holds words.
+        ClassifierError: It cannot be found.
     """
-    listed = ", ".join(map(repr, columns[:30]))
-    if chosen is not None:
-        if chosen not in columns:
-            raise ClassifierError(f"{name!r} has no column {chosen!r}; its columns are {listed}.")
-        return chosen
-    words = {column: _mean_words([row.cells[at] for row in rows]) for at, column in enumerate(columns)}
-    plain = {column: re.sub(r"[^a-z]", "", column.lower()) for column in columns}
-    for matches in (lambda known, own: own == known, lambda known, own: known in own):
-        for known in TEXT_NAMES:
-            for column in columns:
-                # A column of that name with one word a cell is an id or a category, such as message_type.
-                if matches(known, plain[column]) and (words[column] >= 2 or len(columns) == 1):
-                    return column
-    wordiest = max(columns, key=words.__getitem__)
-    if words[wordiest] == 0:
-        raise ClassifierError(f"No column of {name!r} holds texts; name the right one of {listed}.")
-    return wordiest
+    return read_table(name if folder is None else Path(folder) / name / f"{split}.jsonl.gz", split)
 
 
-def _mean_words(cells: Sequence[Any]) -> float:
-    texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
-    return sum(len(re.findall(r"[^\W\d_]{2,}", text)) for text in texts) / max(len(texts), 1)
+def _read_hub(name: str, split: str) -> Table:
+    from datasets import ClassLabel, load_dataset
+
+    repository, _, configuration = name.partition(":")
+    try:
+        data = load_dataset(repository, configuration or None, split=split)
+    except Exception as error:  # whatever the network, the Hub and the reader of each format may raise
+        raise ClassifierError(
+            f"The data set {name!r} (split {split!r}) can be loaded neither from the Hub nor from its cache: "
+            f"{error} Check the name and the network, or give a local file."
+        ) from error
+    table: Table = {column: list(data[column]) for column in data.column_names}
+    for column, feature in data.features.items():
+        if isinstance(feature, ClassLabel):
+            table[column] = [None if value is None or value < 0 else feature.int2str(value) for value in table[column]]
+    return table
+
+
+def _read_file(path: Path) -> Table:
+    endings = [ending.lower() for ending in path.suffixes]
+    packed = bool(endings) and endings[-1] == ".gz"
+    ending = endings[-2 if packed else -1] if len(endings) > packed else ""
+    if ending not in _READERS:
+        raise ClassifierError(f"{path.name!r} ends in {ending!r}; expected one of {', '.join(_READERS)}, or with .gz.")
+    try:
+        content = path.read_bytes()
+        content = gzip.decompress(content) if packed else content
+        _check_content(path.name, ending, content)
+        return _READERS[ending](content)
+    except (OSError, EOFError, ValueError) as error:  # json's, csv's and pyarrow's errors are ValueErrors
+        if isinstance(error, ClassifierError):
+            raise
+        raise ClassifierError(
+            f"{str(path)!r} cannot be read as {ending[1:]}{', gzipped' if packed else ''}: {error}. "
+            "Check that the file is complete and is what its ending says; text files are UTF-8."
+        ) from error
+
+
+def _check_content(name: str, ending: str, content: bytes) -> None:
+    """Refuse content that another format's first bytes betray."""
+    magic = {b"PAR1": "Parquet", b"PK\x03\x04": "a zip archive or Excel workbook", b"\x1f\x8b": "gzip"}
+    found = next((kind for start, kind in magic.items() if content.startswith(start)), None)
+    start = content[:200].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if (found is None and start[:2] in (b'{"', b"[{")) or (start[:1] == b"{" and start[1:].lstrip()[:1] == b'"'):
+        found = "JSON"
+    right = {".parquet": "Parquet", ".json": "JSON", ".jsonl": "JSON"}.get(ending)
+    if found is not None and found != right:
+        raise ClassifierError(f"{name!r} is not what its ending says: it holds {found}. Rename or convert it.")
+
+
+def _read_csv(content: bytes, separator: str = ",") -> Table:
+    reader = csv.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator, strict=True)
+    try:
+        rows = [row for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from None
+    if not rows:
+        raise ValueError("it is empty; expected a line with the names of the columns")
+    header = rows[0]
+    for number, row in enumerate(rows[1:], start=1):
+        if len(row) != len(header):
+            raise ValueError(f"row {number} has {len(row)} cells, but {len(header)} columns are named")
+    return {name: [row[column] for row in rows[1:]] for column, name in enumerate(header)}
+
+
+def _read_json_lines(content: bytes) -> Table:
+    rows = []
+    for number, line in enumerate(content.decode("utf-8-sig").splitlines(), start=1):
+        if line.strip():
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise ValueError(f"line {number}: {error}") from None
+    return _columns(rows)
+
+
+def _read_json(content: bytes) -> Table:
+    return _columns(json.loads(content.decode("utf-8-sig")))
+
+
+def _columns(rows: Any) -> Table:
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise ValueError("expected a list of objects, one per message")
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def _read_parquet(content: bytes) -> Table:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(io.BytesIO(content)).to_pydict()
+
+
+_READERS: dict[str, Callable[[bytes], Table]] = {
+    ".csv": _read_csv,
+    ".tsv": lambda content: _read_csv(content, "\t"),
+    ".jsonl": _read_json_lines,
+    ".json": _read_json,
+    ".parquet": _read_parquet,
+}

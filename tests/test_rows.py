@@ -13,7 +13,7 @@ from pyarrow import parquet
 from classifier.errors import ClassifierError
 from classifier.readers import NO_DELIMITER, find_delimiter
 from classifier.sources import detect_encoding
-from classifier.tables import open_table, unique_names
+from classifier.rows import open_table, unique_names
 from classifier.writers import neutralised, write_table
 
 MESSAGES = ["My card was charged twice, please help", "Where is my order?", 'They said "no" to my refund']
