@@ -122,8 +122,8 @@ def _one_by_one(classifier: Classifier, texts: Sequence[str], milliseconds: list
 
 def _score(classifier: Classifier, texts: Sequence[str]) -> Answers:
     """From a CSV file to a scored CSV file, reading and writing included."""
-    from .score import ScoreOptions, score_file
     from .rows import open_table
+    from .score import ScoreOptions, score_file
     from .writers import write_table
 
     with tempfile.TemporaryDirectory() as folder:

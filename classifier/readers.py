@@ -12,8 +12,8 @@ from itertools import chain, islice
 from typing import Any, TextIO
 
 from .errors import ClassifierError
-from .sources import BOMB_FACTOR, BOMB_FLOOR, Source
 from .rows import SAMPLE_ROWS, Content, Row
+from .sources import BOMB_FACTOR, BOMB_FLOOR, Source
 
 DELIMITERS = ",;\t|^~\x1f\x01"
 

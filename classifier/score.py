@@ -184,11 +184,13 @@ def _message(line: str, key: str) -> tuple[dict[str, Any], Any]:
 
 
 def show_progress(name: str, updates: Iterator[Progress], quiet: bool = False) -> Progress | None:
-    """Draw a bar on standard error until the job is done; the last progress, None for an empty job."""
+    """Draw a bar until the job is done, if standard error is a terminal; the last progress, None if there is none."""
     from tqdm import tqdm
 
     last = None
-    with tqdm(total=1.0, desc=name, disable=quiet, bar_format="{desc} {percentage:3.0f}% |{bar}| {postfix}") as bar:
+    with tqdm(
+        total=1.0, desc=name, disable=quiet or None, bar_format="{desc} {percentage:3.0f}% |{bar}| {postfix}"
+    ) as bar:
         for last in updates:
             bar.n = last.share or 0.0
             left = "" if last.seconds_left is None else f", {last.seconds_left:,.0f} s left"

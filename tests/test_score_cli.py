@@ -8,8 +8,8 @@ import pytest
 
 from classifier.__main__ import main
 from classifier.errors import ClassifierError
-from classifier.score import plan, stream_lines
 from classifier.rows import open_table
+from classifier.score import plan, stream_lines
 
 ROOT = Path(__file__).parents[1]
 
