@@ -188,6 +188,23 @@ class Classifier:
         while window := list(islice(stream, WINDOW)):
             yield from self._classify_window(window)
 
+    def probabilities(self, texts: Sequence[str]) -> list[dict[str, dict[str, float]]]:
+        """Only the calibrated probabilities of some messages, without routes: for explanations and measurements.
+
+        Args:
+            texts: The messages.
+
+        Raises:
+            ClassifierError: A message is no string, or holds nothing to read.
+        """
+        encodings = [encoding for encoding, _ in self._encode(texts)]
+        found: dict[int, dict[str, dict[str, float]]] = {}
+        for batch in _batches_by_length([len(encoding.ids) for encoding in encodings]):
+            logits = self._run([encodings[index] for index in batch])
+            for row, index in enumerate(batch):
+                found[index] = self._calibrated({task: values[row] for task, values in logits.items()})
+        return [found[index] for index in range(len(texts))]
+
     def part_read(self, text: str) -> str:
         """The beginning of a message that the model reads: all of it, unless the result says truncated."""
         (clean,) = self._clean([text])
@@ -242,12 +259,7 @@ class Classifier:
         self, text: str, encoding: Encoding, cut: bool, logits: Mapping[str, NDArray[Any]], latency: Mapping[str, float]
     ) -> Result:
         started = time.perf_counter()
-        probabilities = {
-            task.name: dict(
-                zip(task.label_names, _softmax(logits[task.name] / self.folder.temperatures[task.name]), strict=True)
-            )
-            for task in self.tasks.tasks
-        }
+        probabilities = self._calibrated(logits)
         truncated = cut or bool(encoding.overflowing)
         route = self.policy.route(probabilities, text)
         steps = {**latency, "route": time.perf_counter() - started}
@@ -260,6 +272,15 @@ class Classifier:
             latency_ms={step: 1000 * value for step, value in {**steps, "total": sum(steps.values())}.items()},
             model=self.model,
         )
+
+    def _calibrated(self, logits: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, float]]:
+        """Task to label to probability, from one message's logits."""
+        return {
+            task.name: dict(
+                zip(task.label_names, _softmax(logits[task.name] / self.folder.temperatures[task.name]), strict=True)
+            )
+            for task in self.tasks.tasks
+        }
 
     @cached_property
     def info(self) -> dict[str, Any]:
