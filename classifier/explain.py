@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
@@ -16,11 +16,17 @@ from .rules import Probabilities
 #: Runs the model on some messages: `Classifier.probabilities`.
 Run = Callable[[Sequence[str]], Sequence[Probabilities]]
 
+#: What was changed, for people, and the message with the change.
+Edit = tuple[str, str]
+
 #: Most parts that a message is cut into; in longer ones some neighbouring words are one part.
 MAX_PARTS = 64
 
 #: Words among which two or three are dropped together: those of the greatest weight.
-CANDIDATES = 7
+CANDIDATES = 6
+
+#: Words that get a typo, one at a time, when doubt under noise is looked for.
+TYPOS = 3
 
 #: Phrases of pressure or anger, and what a calmer customer writes: tried as a change beside dropping words.
 CALMER = {
@@ -66,11 +72,13 @@ class Change:
     Attributes:
         edit: What to change, for people.
         text: The edited message.
-        action: Its action.
+        before: The action of the message as it stands.
+        action: The action of the edited message.
     """
 
     edit: str
     text: str
+    before: str
     action: str
 
 
@@ -82,7 +90,8 @@ class Explanation:
         labels: Task to the label that the weights speak of.
         parts: The words in their order.
         route: The route, with `fragile` set.
-        change: The smallest edit found that changes the action; None when none of those tried does.
+        change: What changes the action: a change that means nothing if there is one, else the smallest edit
+            found; None when none of those tried does.
         edits_tried: How many edits were run.
     """
 
@@ -97,14 +106,14 @@ class Explanation:
         """What would change the route, in one sentence."""
         if self.change is None:
             return (
-                f"None of {self.edits_tried} small edits (up to three words dropped, or a phrase made calmer) "
-                f"changes “{words(self.route.action)}”."
+                f"None of {self.edits_tried} small edits (up to three words dropped, a phrase made calmer, case, "
+                f"marks, typos) changes the action “{words(self.route.action)}”."
             )
-        return f"{self.change.edit} the action would be “{words(self.change.action)}”."
+        before, after = words(self.change.before), words(self.change.action)
+        return f"{self.change.edit} the action changes from “{before}” to “{after}”."
 
     def to_dict(self) -> dict[str, Any]:
         """The explanation as plain data, as `/explain` returns it."""
-        change = self.change
         return {
             "labels": self.labels,
             "words": [
@@ -118,7 +127,7 @@ class Explanation:
             ],
             "route": self.route.to_dict(),
             "proof": self.proof,
-            "change": change and {"edit": change.edit, "text": change.text, "action": change.action},
+            "change": self.change and asdict(self.change),
             "edits_tried": self.edits_tried,
         }
 
@@ -137,13 +146,29 @@ def explain(text: str, run: Run, policy: Policy) -> Explanation:
     Raises:
         ClassifierError: The message holds nothing to read.
     """
-    full, parts = occlude(text, run)
+    noisy = _noisy(text)
+    full, parts, singles, others = _occlude(text, run, [other for _, other in noisy])
     labels = {task: max(shares, key=shares.__getitem__) for task, shares in full.items()}
-    decisive = [(part.start, part.end) for part in _heaviest(parts)]
-    route = policy.route(full, text, fragile=is_fragile(text, run, policy, spans=decisive[:3]))
     action = policy.route(full, text).action
-    change, tried = _smallest_change(text, decisive, run, policy, action)
-    return Explanation(labels, parts, route, change, tried)
+    change, tried = _first_change(noisy, others, policy, action), 0
+    route = policy.route(full, text, fragile=change is not None)
+    if change is None:
+        change, tried = _smallest_change(text, parts, singles, run, policy, action)
+    return Explanation(labels, parts, route, change, len(noisy) + tried)
+
+
+def is_fragile(text: str, full: Probabilities, run: Run, policy: Policy) -> bool:
+    """Whether a change that means nothing, of case, marks or spelling, changes the action of a message.
+
+    Args:
+        text: The message, or the part of it that the model reads.
+        full: Its probabilities.
+        run: What runs the model.
+        policy: What routes.
+    """
+    noisy = _noisy(text)
+    found = run([other for _, other in noisy]) if noisy else []
+    return _first_change(noisy, found, policy, policy.route(full, text).action) is not None
 
 
 def occlude(text: str, run: Run) -> tuple[Probabilities, tuple[Part, ...]]:
@@ -156,52 +181,24 @@ def occlude(text: str, run: Run) -> tuple[Probabilities, tuple[Part, ...]]:
     Raises:
         ClassifierError: The message holds nothing to read.
     """
+    return _occlude(text, run, [])[:2]
+
+
+def _occlude(
+    text: str, run: Run, others: Sequence[str]
+) -> tuple[Probabilities, tuple[Part, ...], Sequence[Probabilities], Sequence[Probabilities]]:
+    """Probabilities of a message, its parts, the probabilities without each, and those of others in the same batch."""
     spans = word_spans(text)
     if not spans:
         raise ClassifierError("The message holds nothing to explain; write a few words.")
-    full, *without = run([text, *(edited(text, {span: ""}) for span in spans)])
+    full, *found = run([text, *(edited(text, {span: ""}) for span in spans), *others])
+    singles, others_found = found[: len(spans)], found[len(spans) :]
     labels = {task: max(shares, key=shares.__getitem__) for task, shares in full.items()}
-    parts = tuple(
-        Part(text[start:end], start, end, {task: full[task][label] - less[task][label] for task, label in labels.items()})
-        for (start, end), less in zip(spans, without, strict=True)
-    )
-    return full, parts
-
-
-def is_fragile(text: str, run: Run, policy: Policy, spans: Sequence[tuple[int, int]] | None = None) -> bool:
-    """Whether a change of case, punctuation or spelling changes the action of a message.
-
-    Args:
-        text: The message.
-        run: What runs the model.
-        policy: What routes.
-        spans: Begin and end of the words that get a typo; the three longest if None.
-    """
-    noisy = list(perturbations(text, spans))
-    first, *others = run([text, *noisy])
-    action = policy.route(first, text).action
-    return any(policy.route(found, other).action != action for other, found in zip(noisy, others, strict=True))
-
-
-def perturbations(text: str, spans: Sequence[tuple[int, int]] | None = None) -> Iterator[str]:
-    """The message with changes that mean nothing: in capitals, in small letters, without marks, with a typo.
-
-    Args:
-        text: The message.
-        spans: Begin and end of the words that get a typo, one at a time; the three longest if None.
-    """
-    if spans is None:
-        spans = sorted(word_spans(text), key=lambda span: span[0] - span[1])[:3]
-    tried = {text}
-    for other in (
-        text.upper(),
-        text.lower(),
-        re.sub(r"[.,!?]+(?=\s|$)", "", text),
-        *(text[:start] + _typo(text[start:end]) + text[end:] for start, end in spans),
-    ):
-        if other not in tried and re.search(r"\w", other):
-            tried.add(other)
-            yield other
+    parts = []
+    for (start, end), less in zip(spans, singles, strict=True):
+        weights = {task: full[task][label] - less[task][label] for task, label in labels.items()}
+        parts.append(Part(text[start:end], start, end, weights))
+    return full, tuple(parts), singles, others_found
 
 
 def word_spans(text: str) -> list[tuple[int, int]]:
@@ -223,44 +220,69 @@ def edited(text: str, changes: dict[tuple[int, int], str]) -> str:
     return text.strip() if re.search(r"\w", text) else NOTHING
 
 
-def _heaviest(parts: Sequence[Part]) -> list[Part]:
-    """The parts by their greatest weight in any task."""
-    return sorted(parts, key=lambda part: -max(part.weights.values()))
+def _noisy(text: str) -> list[Edit]:
+    """Changes that mean nothing: all capitals, small letters, no marks, a doubled letter in each of the longest words.
 
-
-def _typo(word: str) -> str:
-    """The word with two letters in its middle swapped; short words stay."""
-    middle = len(word) // 2
-    return word if len(word) < 4 else word[: middle - 1] + word[middle] + word[middle - 1] + word[middle + 1 :]
+    A doubled letter is the mildest typo; one that makes another word, or none that people would know, proves nothing.
+    """
+    edits = [
+        ("In capitals", text.upper()),
+        ("In small letters", text.lower()),
+        ("Without punctuation marks", re.sub(r"[.,!?]+(?=\s|$)", "", text)),
+    ]
+    longest = sorted(re.finditer(r"[^\W\d_]{4,}", text), key=lambda match: match.start() - match.end())
+    for match in longest[:TYPOS]:
+        typo = match.group()[:-1] + match.group()[-2:]
+        edits.append((f"With “{typo}” for “{match.group()}”", edited(text, {match.span(): typo})))
+    other = {changed: edit for edit, changed in reversed(edits) if changed != text and re.search(r"\w", changed)}
+    return [(edit, changed) for changed, edit in other.items()]
 
 
 def _smallest_change(
-    text: str, spans: Sequence[tuple[int, int]], run: Run, policy: Policy, action: str
+    text: str,
+    parts: Sequence[Part],
+    singles: Sequence[Probabilities],
+    run: Run,
+    policy: Policy,
+    action: str,
 ) -> tuple[Change | None, int]:
-    """The first edit that changes the action, fewest words first, and the number of edits run."""
-    tried = 0
-    for size in (1, 2, 3):
-        edits = [*_replacements(text)] if size == 1 else []
-        edits += [
-            (f"Without {_listed([text[start:end] for start, end in sorted(drop)])}", dict.fromkeys(drop, ""))
-            for drop in combinations(spans if size == 1 else spans[:CANDIDATES], size)
-        ]
-        texts = [edited(text, changes) for _, changes in edits]
-        tried += len(texts)
-        for (edit, _), other, found in zip(edits, texts, run(texts) if texts else [], strict=True):
-            new = policy.route(found, other).action
-            if new != action:
-                return Change(edit, other, new), tried
-    return None, tried
+    """The first edit that changes the action, fewest words first, and the number of edits tried."""
+    order = sorted(range(len(parts)), key=lambda index: -max(parts[index].weights.values()))
+    edits = [_without(text, [parts[index]]) for index in order]
+    change = _first_change(edits, [singles[index] for index in order], policy, action)
+    heaviest = [parts[index] for index in order[:CANDIDATES]]
+    tried = len(edits)
+    for edits in (
+        _calmer(text),
+        [_without(text, drop) for drop in combinations(heaviest, 2)],
+        [_without(text, drop) for drop in combinations(heaviest, 3)],
+    ):
+        if edits and change is None:
+            tried += len(edits)
+            change = _first_change(edits, run([other for _, other in edits]), policy, action)
+    return change, tried
 
 
-def _replacements(text: str) -> Iterator[tuple[str, dict[tuple[int, int], str]]]:
+def _without(text: str, drop: Sequence[Part]) -> Edit:
+    drop = sorted(drop, key=lambda part: part.start)
+    quoted = [f"“{part.text}”" for part in drop]
+    names = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    return f"Without {names}", edited(text, {(part.start, part.end): "" for part in drop})
+
+
+def _first_change(edits: Sequence[Edit], found: Sequence[Probabilities], policy: Policy, action: str) -> Change | None:
+    """The first of some edits whose message has another action."""
+    for (edit, text), probabilities in zip(edits, found, strict=True):
+        new = policy.route(probabilities, text).action
+        if new != action:
+            return Change(edit, text, action, new)
+    return None
+
+
+def _calmer(text: str) -> list[Edit]:
+    edits = []
     for phrase, calmer in CALMER.items():
         match = re.search(rf"(?<!\w){phrase}(?!\w)", text, re.IGNORECASE)
         if match:
-            yield f"With “{calmer}” in place of “{match.group()}”", {match.span(): calmer}
-
-
-def _listed(names: Sequence[str]) -> str:
-    quoted = [f"“{name}”" for name in names]
-    return quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+            edits.append((f"With “{calmer}” for “{match.group()}”", edited(text, {match.span(): calmer})))
+    return edits

@@ -6,7 +6,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from .errors import ClassifierError
+from .explain import is_fragile
 from .folder import CONFIG, EMBEDDED, ModelFolder
 from .routing import Route
 
@@ -151,11 +152,14 @@ class Classifier:
         path, commit = pull(str(model), revision=revision)
         return cls(ModelFolder.read(path), id=str(model), revision=commit, backend=backend, threads=threads)
 
-    def classify(self, text: str) -> Result:
+    def classify(self, text: str, *, check_fragile: bool = False) -> Result:
         """Answer one message.
 
         Args:
             text: The message, of any length; what the model does not read is cut, and the result says so.
+            check_fragile: Whether to also try some changes that mean nothing (case, marks, typos). If they change
+                the route, it is fragile, and the policy may keep it from being automatic. Takes about four times
+                as long.
 
         Raises:
             ClassifierError: The message is no string, or holds nothing to read.
@@ -166,7 +170,8 @@ class Classifier:
         logits = self._run([encoding])
         modelled = time.perf_counter()
         latency = {"tokenize": tokenized - started, "model": modelled - tokenized}
-        return self._result(text, encoding, cut, {task: values[0] for task, values in logits.items()}, latency)
+        result = self._result(text, encoding, cut, {task: values[0] for task, values in logits.items()}, latency)
+        return self._with_doubt(text, result) if check_fragile else result
 
     def classify_many(self, texts: Iterable[str]) -> Iterator[Result]:
         """Answer any number of messages, in their order and in bounded memory.
@@ -224,6 +229,15 @@ class Classifier:
                 own = {task: values[row] for task, values in logits.items()}
                 results[index] = self._result(window[index], *encoded[index], own, latency)
         return [results[index] for index in range(len(window))]
+
+    def _with_doubt(self, text: str, result: Result) -> Result:
+        """The result with its route decided again, knowing whether it is fragile."""
+        started = time.perf_counter()
+        fragile = is_fragile(self.part_read(text), result.probabilities, self.probabilities, self.policy)
+        route = self.policy.route(result.probabilities, text, fragile=fragile)
+        spent = 1000 * (time.perf_counter() - started)
+        latency = {**result.latency_ms, "doubt": spent, "total": result.latency_ms["total"] + spent}
+        return replace(result, route=route, latency_ms=latency)
 
     def _encode(self, texts: Sequence[str]) -> list[tuple[Encoding, bool]]:
         """Tokenize; beside each encoding, whether characters were cut before."""
