@@ -1,51 +1,29 @@
-"""Why a message was answered as it was: the weight of each word, the smallest change of route, doubt under noise."""
+"""Why a message was answered as it was: the weight of each word, and what would change the route."""
 
 from __future__ import annotations
 
+import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from typing import Any
 
+import numpy as np
+
+from .changes import Change, Run, Span, edited, first_change, noisy, smallest_change
 from .errors import ClassifierError
 from .reasons import Route, words
 from .routing import Policy
 from .rules import Probabilities
 
-#: Runs the model on some messages: `Classifier.probabilities`.
-Run = Callable[[Sequence[str]], Sequence[Probabilities]]
-
-#: What was changed, for people, and the message with the change.
-Edit = tuple[str, str]
-
 #: Most parts that a message is cut into; in longer ones some neighbouring words are one part.
 MAX_PARTS = 64
 
-#: Words among which two or three are dropped together: those of the greatest weight.
-CANDIDATES = 6
+#: Shares of the words that `faithfulness` leaves out, as in the ERASER benchmark.
+LEFT_OUT = (0.1, 0.2, 0.5)
 
-#: Words that get a typo, one at a time, when doubt under noise is looked for.
-TYPOS = 3
-
-#: Phrases of pressure or anger, and what a calmer customer writes: tried as a change beside dropping words.
-CALMER = {
-    "asap": "when you can",
-    "immediately": "when you can",
-    "right now": "some time",
-    "now": "some time",
-    "today": "some day",
-    "tonight": "some day",
-    "tomorrow": "some day",
-    "urgent": "not urgent",
-    "emergency": "question",
-    "unacceptable": "not ideal",
-    "ridiculous": "not ideal",
-    "worst": "not the best",
-}
-
-#: What is run when nothing to read would be left.
-NOTHING = "."
+#: Draws of the bootstrap behind the intervals of `faithfulness`.
+DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -63,23 +41,6 @@ class Part:
     start: int
     end: int
     weights: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Change:
-    """An edit of the message that changes its action, verified by running the edited message.
-
-    Attributes:
-        edit: What to change, for people.
-        text: The edited message.
-        before: The action of the message as it stands.
-        action: The action of the edited message.
-    """
-
-    edit: str
-    text: str
-    before: str
-    action: str
 
 
 @dataclass(frozen=True)
@@ -146,33 +107,22 @@ def explain(text: str, run: Run, policy: Policy) -> Explanation:
     Raises:
         ClassifierError: The message holds nothing to read.
     """
-    noisy = _noisy(text)
-    full, parts, singles, others = _occlude(text, run, [other for _, other in noisy])
-    labels = {task: max(shares, key=shares.__getitem__) for task, shares in full.items()}
+    spans, doubts = word_spans(text), noisy(text)
+    full, *found = run([text, *(edited(text, {span: ""}) for span in spans), *(other for _, other in doubts)])
+    singles, others = found[: len(spans)], found[len(spans) :]
+    parts = _parts(text, spans, full, singles)
     action = policy.route(full, text).action
-    change, tried = _first_change(noisy, others, policy, action), 0
+    change, tried = first_change(doubts, others, policy, action), 0
     route = policy.route(full, text, fragile=change is not None)
     if change is None:
-        change, tried = _smallest_change(text, parts, singles, run, policy, action)
-    return Explanation(labels, parts, route, change, len(noisy) + tried)
+        order = sorted(range(len(parts)), key=lambda index: -max(parts[index].weights.values()))
+        ordered, less = [spans[index] for index in order], [singles[index] for index in order]
+        change, tried = smallest_change(text, ordered, less, run, policy, action)
+    return Explanation(_labels(full), parts, route, change, len(doubts) + tried)
 
 
-def is_fragile(text: str, full: Probabilities, run: Run, policy: Policy) -> bool:
-    """Whether a change that means nothing, of case, marks or spelling, changes the action of a message.
-
-    Args:
-        text: The message, or the part of it that the model reads.
-        full: Its probabilities.
-        run: What runs the model.
-        policy: What routes.
-    """
-    noisy = _noisy(text)
-    found = run([other for _, other in noisy]) if noisy else []
-    return _first_change(noisy, found, policy, policy.route(full, text).action) is not None
-
-
-def occlude(text: str, run: Run) -> tuple[Probabilities, tuple[Part, ...]]:
-    """The probabilities of a message, and its words with the weight of each.
+def occlude(text: str, run: Run) -> tuple[Part, ...]:
+    """Only the words of a message with the weight of each.
 
     Args:
         text: The message.
@@ -181,108 +131,83 @@ def occlude(text: str, run: Run) -> tuple[Probabilities, tuple[Part, ...]]:
     Raises:
         ClassifierError: The message holds nothing to read.
     """
-    return _occlude(text, run, [])[:2]
-
-
-def _occlude(
-    text: str, run: Run, others: Sequence[str]
-) -> tuple[Probabilities, tuple[Part, ...], Sequence[Probabilities], Sequence[Probabilities]]:
-    """Probabilities of a message, its parts, the probabilities without each, and those of others in the same batch."""
     spans = word_spans(text)
-    if not spans:
-        raise ClassifierError("The message holds nothing to explain; write a few words.")
-    full, *found = run([text, *(edited(text, {span: ""}) for span in spans), *others])
-    singles, others_found = found[: len(spans)], found[len(spans) :]
-    labels = {task: max(shares, key=shares.__getitem__) for task, shares in full.items()}
-    parts = []
-    for (start, end), less in zip(spans, singles, strict=True):
-        weights = {task: full[task][label] - less[task][label] for task, label in labels.items()}
-        parts.append(Part(text[start:end], start, end, weights))
-    return full, tuple(parts), singles, others_found
+    full, *singles = run([text, *(edited(text, {span: ""}) for span in spans)])
+    return _parts(text, spans, full, singles)
 
 
-def word_spans(text: str) -> list[tuple[int, int]]:
-    """Begin and end of each word, or of groups of neighbours where there are more than MAX_PARTS."""
-    spans = [match.span() for match in re.finditer(r"\S+", text)]
-    size = -(-len(spans) // MAX_PARTS)
-    return [(group[0][0], group[-1][1]) for group in (spans[i : i + size] for i in range(0, len(spans), size or 1))]
-
-
-def edited(text: str, changes: dict[tuple[int, int], str]) -> str:
-    """The message with the text of some spans replaced.
+def word_spans(text: str) -> list[Span]:
+    """Begin and end of each word, or of groups of neighbours where there are more than MAX_PARTS.
 
     Args:
         text: The message.
-        changes: Begin and end of each span, with what takes its place.
+
+    Raises:
+        ClassifierError: The message holds nothing to read.
     """
-    for (start, end), new in sorted(changes.items(), reverse=True):
-        text = text[:start] + new + (text[end:] if new else text[end:].lstrip())
-    return text.strip() if re.search(r"\w", text) else NOTHING
+    spans = [match.span() for match in re.finditer(r"\S+", text)]
+    if not spans:
+        raise ClassifierError("The message holds nothing to explain; write a few words.")
+    size = -(-len(spans) // MAX_PARTS)
+    groups = [spans[index : index + size] for index in range(0, len(spans), size)]
+    return [(group[0][0], group[-1][1]) for group in groups]
 
 
-def _noisy(text: str) -> list[Edit]:
-    """Changes that mean nothing: all capitals, small letters, no marks, a doubled letter in each of the longest words.
+def faithfulness(texts: Sequence[str], run: Run, *, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """How much more the weightiest words matter to the model than as many random ones.
 
-    A doubled letter is the mildest typo; one that makes another word, or none that people would know, proves nothing.
+    The measure is comprehensiveness (DeYoung et al. 2020, ERASER): the mean fall of the label's probability when
+    the first 10, 20 and 50 % of the words are left out, by weight and in random order. Weights that say nothing
+    about the model fall like random ones.
+
+    Args:
+        texts: Messages of at least two words.
+        run: What runs the model.
+        seed: Of the random order and of the bootstrap.
+
+    Returns:
+        For each task: ``by_weight`` and ``random`` (mean fall, one value per share left out), ``gain`` (their mean
+        difference), ``interval`` (95 %, bootstrap over messages) and ``n``.
     """
-    edits = [
-        ("In capitals", text.upper()),
-        ("In small letters", text.lower()),
-        ("Without punctuation marks", re.sub(r"[.,!?]+(?=\s|$)", "", text)),
-    ]
-    longest = sorted(re.finditer(r"[^\W\d_]{4,}", text), key=lambda match: match.start() - match.end())
-    for match in longest[:TYPOS]:
-        typo = match.group()[:-1] + match.group()[-2:]
-        edits.append((f"With “{typo}” for “{match.group()}”", edited(text, {match.span(): typo})))
-    other = {changed: edit for edit, changed in reversed(edits) if changed != text and re.search(r"\w", changed)}
-    return [(edit, changed) for changed, edit in other.items()]
+    rng = random.Random(seed)
+    falls: dict[str, list[list[list[float]]]] = {}
+    for text in texts:
+        parts = occlude(text, run)
+        (full,) = run([text])
+        for task, label in _labels(full).items():
+            by_weight = sorted(parts, key=lambda part, task=task: -part.weights[task])  # type: ignore[misc]
+            drops = [_first(order, share) for order in (by_weight, rng.sample(parts, len(parts))) for share in LEFT_OUT]
+            found = run([edited(text, {(part.start, part.end): "" for part in drop}) for drop in drops])
+            fall = [full[task][label] - less[task][label] for less in found]
+            falls.setdefault(task, []).append([fall[: len(LEFT_OUT)], fall[len(LEFT_OUT) :]])
+    return {task: _faithfulness(np.array(values), seed) for task, values in falls.items()}
 
 
-def _smallest_change(
-    text: str,
-    parts: Sequence[Part],
-    singles: Sequence[Probabilities],
-    run: Run,
-    policy: Policy,
-    action: str,
-) -> tuple[Change | None, int]:
-    """The first edit that changes the action, fewest words first, and the number of edits tried."""
-    order = sorted(range(len(parts)), key=lambda index: -max(parts[index].weights.values()))
-    edits = [_without(text, [parts[index]]) for index in order]
-    change = _first_change(edits, [singles[index] for index in order], policy, action)
-    heaviest = [parts[index] for index in order[:CANDIDATES]]
-    tried = len(edits)
-    for edits in (
-        _calmer(text),
-        [_without(text, drop) for drop in combinations(heaviest, 2)],
-        [_without(text, drop) for drop in combinations(heaviest, 3)],
-    ):
-        if edits and change is None:
-            tried += len(edits)
-            change = _first_change(edits, run([other for _, other in edits]), policy, action)
-    return change, tried
+def _faithfulness(falls: np.ndarray, seed: int) -> dict[str, Any]:
+    """Summarise falls of shape (messages, by weight or random, shares left out)."""
+    gains = (falls[:, 0] - falls[:, 1]).mean(1)
+    draws = np.random.default_rng(seed).choice(gains, (DRAWS, len(gains))).mean(1)
+    by_weight, at_random = falls.mean(0).round(4).tolist()
+    return {
+        "by_weight": by_weight,
+        "random": at_random,
+        "gain": round(float(gains.mean()), 4),
+        "interval": np.quantile(draws, (0.025, 0.975)).round(4).tolist(),
+        "n": len(gains),
+    }
 
 
-def _without(text: str, drop: Sequence[Part]) -> Edit:
-    drop = sorted(drop, key=lambda part: part.start)
-    quoted = [f"“{part.text}”" for part in drop]
-    names = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
-    return f"Without {names}", edited(text, {(part.start, part.end): "" for part in drop})
+def _first(parts: Sequence[Part], share: float) -> Sequence[Part]:
+    return parts[: max(1, round(share * len(parts)))]
 
 
-def _first_change(edits: Sequence[Edit], found: Sequence[Probabilities], policy: Policy, action: str) -> Change | None:
-    """The first of some edits whose message has another action."""
-    for (edit, text), probabilities in zip(edits, found, strict=True):
-        new = policy.route(probabilities, text).action
-        if new != action:
-            return Change(edit, text, action, new)
-    return None
+def _labels(full: Probabilities) -> dict[str, str]:
+    return {task: max(shares, key=shares.__getitem__) for task, shares in full.items()}
 
 
-def _calmer(text: str) -> list[Edit]:
-    edits = []
-    for phrase, calmer in CALMER.items():
-        match = re.search(rf"(?<!\w){phrase}(?!\w)", text, re.IGNORECASE)
-        if match:
-            edits.append((f"With “{calmer}” for “{match.group()}”", edited(text, {match.span(): calmer})))
-    return edits
+def _parts(text: str, spans: Sequence[Span], full: Probabilities, singles: Sequence[Probabilities]) -> tuple[Part, ...]:
+    labels, parts = _labels(full), []
+    for (start, end), less in zip(spans, singles, strict=True):
+        weights = {task: full[task][label] - less[task][label] for task, label in labels.items()}
+        parts.append(Part(text[start:end], start, end, weights))
+    return tuple(parts)

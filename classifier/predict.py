@@ -17,8 +17,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from .changes import is_fragile
 from .errors import ClassifierError
-from .explain import is_fragile
 from .folder import CONFIG, EMBEDDED, ModelFolder
 from .routing import Route
 
