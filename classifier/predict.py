@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from .changes import is_fragile
 from .errors import ClassifierError
 from .folder import CONFIG, EMBEDDED, ModelFolder
 from .routing import Route
@@ -188,11 +189,14 @@ class Classifier:
         path, commit = pull(str(model), revision=revision, weights=False)
         return cls(ModelFolder.read(path), id=str(model), revision=commit, backend=backend, threads=threads)
 
-    def classify(self, text: str) -> Result:
+    def classify(self, text: str, *, check_fragile: bool = False) -> Result:
         """Answer one message.
 
         Args:
             text: The message, of any length; what the model does not read is cut, and the result says so.
+            check_fragile: Whether to also try some changes that mean nothing (case, marks, typos). If they change
+                the route, it is fragile, and the policy may keep it from being automatic. Takes about four times
+                as long.
 
         Raises:
             ClassifierError: The message is no string, or holds nothing to read.
@@ -201,6 +205,14 @@ class Classifier:
         (result,) = self._results(window, [self._run(feed) for feed in window.feeds()])
         assert isinstance(result, Result)  # errors were raised
         return result
+        started = time.perf_counter()
+        encoding, cut = self._encode([text])[0]
+        tokenized = time.perf_counter()
+        logits = self._run([encoding])
+        modelled = time.perf_counter()
+        latency = {"tokenize": tokenized - started, "model": modelled - tokenized}
+        result = self._result(text, encoding, cut, {task: values[0] for task, values in logits.items()}, latency)
+        return self._with_doubt(text, result) if check_fragile else result
 
     def classify_many(self, texts: Iterable[str], *, return_errors: bool = False) -> Iterator[Any]:
         """Answer any number of messages, in their order and in bounded memory.
@@ -237,6 +249,23 @@ class Classifier:
         finally:
             for future in running[1] if running else []:
                 future.cancel()
+
+    def probabilities(self, texts: Sequence[str]) -> list[dict[str, dict[str, float]]]:
+        """Only the calibrated probabilities of some messages, without routes: for explanations and measurements.
+
+        Args:
+            texts: The messages.
+
+        Raises:
+            ClassifierError: A message is no string, or holds nothing to read.
+        """
+        encodings = [encoding for encoding, _ in self._encode(texts)]
+        found: dict[int, dict[str, dict[str, float]]] = {}
+        for batch in _batches_by_length([len(encoding.ids) for encoding in encodings]):
+            logits = self._run([encodings[index] for index in batch])
+            for row, index in enumerate(batch):
+                found[index] = self._calibrated({task: values[row] for task, values in logits.items()})
+        return [found[index] for index in range(len(texts))]
 
     def part_read(self, text: str) -> str:
         """The beginning of a message that the model reads: all of it, unless the result says truncated."""
@@ -275,6 +304,24 @@ class Classifier:
         seconds = (time.perf_counter() - started) / len(texts)
         return _Window(texts, ordered, [found[text] for text in ordered], cut, errors, seconds)
 
+    def _with_doubt(self, text: str, result: Result) -> Result:
+        """The result with its route decided again, knowing whether it is fragile."""
+        started = time.perf_counter()
+        fragile = is_fragile(self.part_read(text), result.probabilities, self.probabilities, self.policy)
+        route = self.policy.route(result.probabilities, text, fragile=fragile)
+        spent = 1000 * (time.perf_counter() - started)
+        latency = {**result.latency_ms, "doubt": spent, "total": result.latency_ms["total"] + spent}
+        return replace(result, route=route, latency_ms=latency)
+
+    def _encode(self, texts: Sequence[str]) -> list[tuple[Encoding, bool]]:
+        """Tokenize; beside each encoding, whether characters were cut before."""
+        clean = self._clean(texts)
+        encodings = self._tokenizer.encode_batch_fast(clean) if len(clean) > 1 else [self._tokenizer.encode(clean[0])]
+        for text, encoding in zip(texts, encodings, strict=True):
+            if len(encoding.ids) <= SPECIAL_TOKENS:
+                raise ClassifierError(f"The message {text[:40]!r} holds nothing to read; write a few words.")
+        return [(encoding, len(text) > len(part)) for text, part, encoding in zip(texts, clean, encodings, strict=True)]
+
     def _clean(self, text: str) -> str:
         """The message as the tokenizer can take it, cut where the model's limit is surely passed."""
         if not isinstance(text, str):
@@ -311,6 +358,8 @@ class Classifier:
         self, text: str, probabilities: dict[str, dict[str, float]], tokens: int, cut: bool, latency: dict[str, float]
     ) -> Result:
         started = time.perf_counter()
+        probabilities = self._calibrated(logits)
+        truncated = cut or bool(encoding.overflowing)
         route = self.policy.route(probabilities, text)
         latency["route"] = time.perf_counter() - started
         latency["total"] = sum(latency.values())
@@ -323,6 +372,15 @@ class Classifier:
             latency_ms={step: 1000 * value for step, value in latency.items()},
             model=self.model,
         )
+
+    def _calibrated(self, logits: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, float]]:
+        """Task to label to probability, from one message's logits."""
+        return {
+            task.name: dict(
+                zip(task.label_names, _softmax(logits[task.name] / self.folder.temperatures[task.name]), strict=True)
+            )
+            for task in self.tasks.tasks
+        }
 
     @cached_property
     def info(self) -> dict[str, Any]:
