@@ -1,0 +1,267 @@
+"""The page: a message in, a routed answer out. Run it with `python app.py`; `--help` lists the options."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+# Read by Gradio when it is imported: no telemetry, and no look for newer versions.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+
+import gradio as gr
+
+from classifier import Classifier, ClassifierError, page
+from classifier.latency import LatencySummary, LatencyWindow
+from classifier.predict import Result
+
+log = logging.getLogger("classifier.app")
+
+#: Messages that are answered at the same time, and visitors that may wait for their turn.
+CONCURRENT_ANSWERS, WAITING_VISITORS = 4, 200
+
+APOLOGY = "Sorry, this message could not be analyzed. Please try again in a moment."
+PAGE_FILES = Path(page.__file__).parent
+
+THEME = gr.themes.Base(
+    primary_hue="blue",
+    neutral_hue="slate",
+    radius_size="md",
+    # Names that the visitor's system has; Gradio's own themes would fetch fonts from another server.
+    font=["system-ui", "-apple-system", "Segoe UI", "sans-serif"],
+    font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+)
+
+
+class Desk:
+    """One classifier behind the page, with the latencies of its answers.
+
+    Args:
+        classifier: What answers.
+    """
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.classifier = classifier
+        self.latencies = LatencyWindow()
+
+    def answer(self, message: str) -> tuple[Result, LatencySummary]:
+        """Answer one message and count its latency.
+
+        Raises:
+            ClassifierError: There is nothing to read in it.
+        """
+        result = self.classifier.classify(message)
+        return result, self.latencies.add(result.latency_ms)
+
+    def show(self, message: str) -> tuple[str, str, dict[str, Any] | None]:
+        """The banner, the cards and the JSON of one message, whatever happens."""
+        tasks = self.classifier.tasks
+        if not message.strip():
+            return page.banner_hint("Write a few words first, or pick an example."), page.cards_waiting(tasks), None
+        try:
+            result, latency = self.answer(message)
+            part_read = self.classifier.part_read(message)
+        except ClassifierError as error:
+            return page.banner_hint(str(error)), page.cards_waiting(tasks), None
+        except Exception:
+            log.exception("A message could not be answered.")
+            return page.banner_failed(), page.cards_waiting(tasks), None
+        banner = page.banner(result, tasks, self.classifier.policy, text=message, part_read=part_read)
+        return banner, page.cards(result, tasks, latency), result.to_dict()
+
+
+def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
+    """The page and its endpoints.
+
+    Args:
+        classifier: What answers.
+        notice: Why another model than the one asked for answers; empty if it doesn't.
+    """
+    desk = Desk(classifier)
+    model = classifier.model
+    revision = f" @ {model['revision'][:7]}" if model["revision"] else ""
+    with gr.Blocks(title=f"{classifier.tasks.title} · message desk", analytics_enabled=False) as demo:
+        gr.HTML(page.header(classifier.tasks, f"Model: {model['id']}{revision} · {model['backend']}", notice))
+        message_tab(desk)
+        add_endpoints(desk)
+    demo.queue(max_size=WAITING_VISITORS)
+    return demo
+
+
+def message_tab(desk: Desk) -> None:
+    """One message: its box and examples, and beside them the route, the cards and the JSON."""
+    tasks = desk.classifier.tasks
+    with gr.Row(elem_id="workspace"):
+        with gr.Column(elem_id="ask"):
+            message = gr.Textbox(
+                label="Customer message",
+                placeholder="typos, slang and ALL CAPS welcome",
+                lines=8,
+                max_lines=8,
+                elem_id="message",
+                autofocus=True,
+            )
+            with gr.Row(elem_id="buttons"):
+                clear = gr.Button("Clear", elem_id="clear")
+                analyze = gr.Button("Analyze", variant="primary", elem_id="analyze")
+            gr.HTML(
+                '<p class="fine"><span class="keys"><kbd>Enter</kbd> analyzes, <kbd>Shift</kbd>+<kbd>Enter</kbd> '
+                "starts a new line.</span> Nothing you type is stored.</p>"
+            )
+        with gr.Column(elem_id="answer"):
+            route = gr.HTML(page.banner_waiting(), elem_id="route")
+            cards = gr.HTML(page.cards_waiting(tasks), elem_id="cards")
+            with gr.Accordion("JSON", open=False, elem_id="json"):
+                data = gr.JSON(show_label=False, buttons=["copy"])
+        with gr.Column(elem_id="examples"):
+            gr.HTML('<p class="label">Try one</p>', visible=bool(tasks.examples))
+            # A button's value is its text, so the event reads the message from the button that was pressed.
+            examples = [gr.Button(text, elem_classes="example") for text in tasks.examples]
+    shown = [route, cards, data]
+    model_event = {
+        "api_visibility": "private",
+        "concurrency_id": "model",
+        "concurrency_limit": CONCURRENT_ANSWERS,
+        "show_progress_on": [route, cards],
+    }
+    analyze.click(desk.show, message, shown, **model_event)
+    for example in examples:
+        example.click(lambda text: (text, *desk.show(text)), example, [message, *shown], **model_event)
+    clear.click(
+        lambda: ("", page.banner_waiting(), page.cards_waiting(tasks), None),
+        None,
+        [message, *shown],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    ).then(None, js="() => document.querySelector('#message textarea').focus()", api_visibility="private")
+
+
+def add_endpoints(desk: Desk) -> None:
+    """The public endpoints: what gradio_client, plain HTTP and MCP clients may call."""
+
+    def classify(message: str) -> dict[str, Any]:
+        """Classify one customer message and decide what the desk should do with it.
+
+        Args:
+            message: The message, of any length. What the model does not read is cut, and the answer says so.
+
+        Returns:
+            The most probable label of each task, confidence, probabilities, route with reasons, and latency.
+        """
+        try:
+            return desk.answer(message)[0].to_dict()
+        except ClassifierError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception:
+            log.exception("A message could not be answered.")
+            raise gr.Error(APOLOGY, print_exception=False) from None
+
+    def model_info() -> dict[str, Any]:
+        """Tell which model answers, its tasks and what each of their labels means, and its limits.
+
+        Returns:
+            Model id, revision and backend, tasks with questions and labels, longest input, policy version.
+        """
+        return desk.classifier.info
+
+    gr.api(classify, api_name="classify", concurrency_id="model", concurrency_limit=CONCURRENT_ANSWERS)
+    gr.api(model_info, api_name="model_info", queue=False)
+
+
+def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str | None]:
+    """Start the server with the page's looks and safeguards.
+
+    Args:
+        demo: What `build_demo` made.
+        options: Further arguments of `gr.Blocks.launch`, such as ``server_port``.
+    """
+    return demo.launch(
+        theme=THEME,
+        css_paths=[PAGE_FILES / "page.css"],
+        js=(PAGE_FILES / "page.js").read_text(encoding="utf-8"),
+        show_error=False,
+        run_history=False,  # it would keep visitors' messages in their browser
+        ssr_mode=False,
+        footer_links=["api", "settings"],
+        **options,
+    )
+
+
+def load_classifier(model: str | None, revision: str | None, *, required: bool) -> tuple[Classifier, str]:
+    """The model asked for; or, where the host's settings name one that can't be had, the embedded one and why.
+
+    Args:
+        model: A folder or Hub repository, None for the embedded model.
+        revision: Commit, tag or branch of a Hub repository.
+        required: Whether to fail instead of answering with the embedded model.
+
+    Raises:
+        ClassifierError: No model can be loaded.
+    """
+    try:
+        return Classifier.load(model, revision=revision), ""
+    except ClassifierError as error:
+        if required or model is None:
+            raise
+        log.warning("%s The embedded model answers.", error)
+        return Classifier.load(), f"{model} could not be loaded, so the embedded model answers. {error}"
+
+
+def arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line, with the environment as the second choice."""
+    parser = argparse.ArgumentParser(prog="app.py", description="Start the page and its endpoints.")
+    parser.add_argument("--model", help="model folder or Hub repository owner/name (else MODEL_ID, else embedded)")
+    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository (else MODEL_REVISION)")
+    parser.add_argument("--host", help="address to listen on (default 127.0.0.1; in a container 0.0.0.0)")
+    parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
+    parser.add_argument("--share", action="store_true", help="also open a public link through Gradio's relay")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Load the model and serve the page until interrupted.
+
+    Args:
+        argv: Command line; that of the process if None.
+
+    Returns:
+        Exit status: 2 when the model can't be loaded.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    args = arguments(argv)
+    model = args.model or os.environ.get("MODEL_ID") or None
+    revision = args.revision or os.environ.get("MODEL_REVISION") or None
+    try:
+        classifier, notice = load_classifier(model, revision, required=args.model is not None)
+    except ClassifierError as error:
+        print(error, file=sys.stderr)
+        return 2
+    classifier.classify("Warm up.")
+    demo = build_demo(classifier, notice=notice)
+    launch(
+        demo,
+        server_name=args.host,
+        server_port=args.port,
+        share=args.share,
+        mcp_server=importlib.util.find_spec("mcp") is not None,
+    )
+    return 0
+
+
+if os.environ.get("SPACES_ZERO_GPU"):
+    import spaces
+
+    # ZeroGPU stops a Space in which it finds no function for the GPU. The model answers in milliseconds
+    # on the CPU, so this one is only ever found, never called.
+    @spaces.GPU
+    def _found_by_zero_gpu() -> None:
+        """Stand where ZeroGPU looks for a function."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,19 @@
+() => {
+  // Enter sends and Shift+Enter starts a new line, as in a chat; Gradio's own multi-line boxes do the opposite.
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing || !event.target.closest?.("#message textarea")) return;
+    event.stopPropagation();
+    if (event.shiftKey) return;
+    event.preventDefault();
+    document.querySelector("#analyze").click();
+  }, true);
+  // Screen readers are told the route when it comes; the cards are there to be read on.
+  const route = document.querySelector("#route");
+  route?.setAttribute("role", "status");
+  route?.setAttribute("aria-live", "polite");
+  // On a phone the examples stand below the answer that they bring.
+  document.querySelector("#examples")?.addEventListener("click", (event) => {
+    if (event.target.closest("button") && window.innerWidth < 760)
+      document.querySelector("#message").scrollIntoView({ behavior: "smooth", block: "start" });
+  });
+}

@@ -1,0 +1,192 @@
+"""The page's answers as HTML. Every text that comes from outside is escaped here, and only here."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+
+from .latency import LatencySummary
+from .predict import Result
+from .routing import Policy, Route, percent
+from .tasks import Label, Task, TaskSet
+
+#: What each priority means, in words.
+PRIORITY_WORDS = {"P1": "at once", "P2": "next", "P3": "soon", "P4": "when there is time"}
+PRIORITY_TONES = {"P1": "bad", "P2": "warn", "P3": "neutral", "P4": "neutral"}
+
+#: Words shown from the end of the part of a long message that was read.
+LAST_WORDS = 6
+
+#: `gr.HTML` fills values into templates (`${...}`, `{{...}}`), so their signs are escaped as well.
+_TEMPLATE_SIGNS = str.maketrans({"$": "&#36;", "{": "&#123;", "}": "&#125;", "`": "&#96;", "\x00": "\ufffd"})
+
+
+def escape(text: object) -> str:
+    """A text as HTML that shows it as it is: markup, template signs and broken characters do nothing."""
+    readable = str(text).encode("utf-8", "replace").decode("utf-8")
+    return html.escape(readable).translate(_TEMPLATE_SIGNS)
+
+
+def header(tasks: TaskSet, model: str, notice: str = "") -> str:
+    """The page's title and the model that answers.
+
+    Args:
+        tasks: What the model answers.
+        model: The model in a few words.
+        notice: Why another model than the one asked for answers; empty if it doesn't.
+    """
+    alert = f'<p class="notice tone-warn" role="alert">⚠️ {escape(notice)}</p>' if notice else ""
+    return (
+        f'<div class="masthead"><h1>Message desk <span class="desk">{escape(tasks.title)}</span></h1>'
+        f'<p class="model"><span class="dot" aria-hidden="true"></span>{escape(model)}</p></div>{alert}'
+    )
+
+
+def banner_waiting() -> str:
+    """The banner before the first message."""
+    return _banner(
+        "neutral", "📨", "Ready", "Type a message or pick an example. What to do with it, and why, appears here."
+    )
+
+
+def banner_hint(text: str) -> str:
+    """The banner for a mistake that the visitor can mend.
+
+    Args:
+        text: What to do.
+    """
+    return _banner("neutral", "✏️", "Nothing to analyze yet", text)
+
+
+def banner_failed() -> str:
+    """The banner after a failure of ours. The visitor's part is only to try again."""
+    return _banner(
+        "bad", "⚠️", "That did not work", "Sorry, this message could not be analyzed. Please try again in a moment."
+    )
+
+
+def _banner(tone: str, icon: str, title: str, text: str) -> str:
+    return (
+        f'<section class="route tone-{tone} quiet"><header><span class="route-icon" aria-hidden="true">{icon}</span>'
+        f"<h2>{escape(title)}</h2></header><p>{escape(text)}</p></section>"
+    )
+
+
+def banner(result: Result, tasks: TaskSet, policy: Policy, *, text: str, part_read: str) -> str:
+    """The route of a message: what to do, for whom, how soon, and why.
+
+    Args:
+        result: The answer.
+        tasks: What the model answers.
+        policy: What routed it.
+        text: The message.
+        part_read: The beginning of the message that the model read.
+    """
+    route = result.route
+    action = action_label(route, tasks, policy)
+    facts = (
+        ("Queue", escape(_title(route.queue)), "neutral"),
+        ("Priority", f"{route.priority} · {PRIORITY_WORDS[route.priority]}", PRIORITY_TONES[route.priority]),
+        ("Handled", "automatically" if route.automatic else "by a person", "neutral"),
+    )
+    return (
+        f'<section class="route tone-{action.tone}"><header>'
+        f'<span class="route-icon" aria-hidden="true">{escape(action.icon)}</span>'
+        f'<h2>{escape(action.title)}</h2></header><dl class="facts">'
+        + "".join(f'<div class="chip tone-{tone}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, tone in facts)
+        + '</dl><ul class="reasons" aria-label="Reasons">'
+        + "".join(f"<li>{escape(reason.text)}</li>" for reason in route.reasons)
+        + "</ul>"
+        + _notices(result, tasks, text, part_read)
+        + "</section>"
+    )
+
+
+def _notices(result: Result, tasks: TaskSet, text: str, part_read: str) -> str:
+    found = []
+    unsure = [task.name for task in tasks.tasks if result.confidence[task.name] < task.unsure_below]
+    if unsure:
+        shares = ", ".join(f"{_title(task).lower()} {percent(result.confidence[task])}" for task in unsure)
+        found.append(f"🤔 The model is unsure: {shares}. Check the message before you act.")
+    if result.truncated:
+        last = " ".join(part_read[-400:].split()[-LAST_WORDS:])
+        found.append(
+            f"✂️ The message is long: only its first {len(part_read):,} of {len(text):,} characters were read, "
+            f"up to “{last[-60:]}”. The rest did not count."
+        )
+    return "".join(f'<p class="notice tone-warn">{escape(notice)}</p>' for notice in found)
+
+
+def action_label(route: Route, tasks: TaskSet, policy: Policy) -> Label:
+    """How a route's action is shown: as the label of the task that recommends actions, where there is one.
+
+    Args:
+        route: The route.
+        tasks: What the model answers.
+        policy: What routed it.
+    """
+    if policy.action_task is not None:
+        task = tasks.task(policy.action_task)
+        if route.action in task.label_names:
+            return task.label(route.action)
+    return Label(route.action, icon="✅", tone="good") if route.automatic else Label(route.action, "", "🙋", "warn")
+
+
+def cards_waiting(tasks: TaskSet) -> str:
+    """Empty cards in the place of the later ones, so that nothing moves when the answer comes."""
+    empty = "".join(_card(task, None, {}) for task in tasks.tasks)
+    return f'<div class="cards waiting">{empty}{_speed_card(None, None)}</div>'
+
+
+def cards(result: Result, tasks: TaskSet, latency: LatencySummary) -> str:
+    """One card for each task, and one for the time it took.
+
+    Args:
+        result: The answer.
+        tasks: What the model answers.
+        latency: The figures of this process.
+    """
+    shown = (_card(task, task.label(result.labels[task.name]), result.probabilities[task.name]) for task in tasks.tasks)
+    return f'<div class="cards">{"".join(shown)}{_speed_card(result, latency)}</div>'
+
+
+def _card(task: Task, label: Label | None, shares: Iterable[str] | dict[str, float]) -> str:
+    """A task's answer; without a label, the empty card."""
+    name = escape(_title(task.name))
+    if label is None or not isinstance(shares, dict):
+        return (
+            f'<article class="card"><h3 title="{escape(task.question)}">{name}</h3><p class="word">–</p>'
+            '<div class="bar"></div><p class="next">&nbsp;</p></article>'
+        )
+    confidence = shares[label.name]
+    runner_up, share = max(((other, p) for other, p in shares.items() if other != label.name), key=lambda pair: pair[1])
+    unsure = confidence < task.unsure_below
+    doubt = '<span class="chip tone-warn">unsure</span>' if unsure else ""
+    return (
+        f'<article class="card tone-{label.tone}{" unsure" if unsure else ""}" data-task="{escape(task.name)}">'
+        f'<h3 title="{escape(task.question)}">{name}{doubt}</h3>'
+        f'<p class="word" title="{escape(label.description)}"><span aria-hidden="true">{escape(label.icon)}</span> '
+        f'{escape(label.title)}<span class="share">{percent(confidence)}</span></p>'
+        f'<div class="bar" role="meter" aria-label="Confidence: {name}" aria-valuemin="0" aria-valuemax="100" '
+        f'aria-valuenow="{round(100 * confidence)}"><span style="width:{100 * confidence:.1f}%"></span></div>'
+        f'<p class="next">then {escape(_title(runner_up).lower())} {percent(share)}</p></article>'
+    )
+
+
+def _speed_card(result: Result | None, latency: LatencySummary | None) -> str:
+    if result is None or latency is None:
+        return (
+            '<article class="card speed"><h3>Speed</h3><p class="word">–</p><p class="next">&nbsp;</p>'
+            '<p class="next">&nbsp;</p></article>'
+        )
+    steps = " · ".join(f"{step} {value:.1f}" for step, value in result.latency_ms.items() if step != "total")
+    answers = f"{latency.count} answer{'s' if latency.count > 1 else ''}"
+    return (
+        f'<article class="card speed"><h3>Speed</h3><p class="word">{result.latency_ms["total"]:.1f} ms</p>'
+        f'<p class="next">{escape(steps)}</p>'
+        f'<p class="next">median {latency.median:.1f} · p95 {latency.p95:.1f} of {answers}</p></article>'
+    )
+
+
+def _title(name: str) -> str:
+    return Label(name).title
