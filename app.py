@@ -34,7 +34,7 @@ THEME = gr.themes.Base(
     # Names that the visitor's system has; Gradio's own themes would fetch fonts from another server.
     font=["system-ui", "-apple-system", "Segoe UI", "sans-serif"],
     font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
-)
+).set(body_text_color_subdued="#556070", body_text_color_subdued_dark="#a3adba")
 
 
 class Desk:
@@ -113,7 +113,7 @@ def message_tab(desk: Desk) -> None:
                 "starts a new line.</span> Nothing you type is stored.</p>"
             )
         with gr.Column(elem_id="answer"):
-            route = gr.HTML(page.banner_waiting(), elem_id="route")
+            route = gr.HTML(page.banner_waiting(tasks), elem_id="route")
             cards = gr.HTML(page.cards_waiting(tasks), elem_id="cards")
             with gr.Accordion("JSON", open=False, elem_id="json"):
                 data = gr.JSON(show_label=False, buttons=["copy"])
@@ -132,7 +132,7 @@ def message_tab(desk: Desk) -> None:
     for example in examples:
         example.click(lambda text: (text, *desk.show(text)), example, [message, *shown], **model_event)
     clear.click(
-        lambda: ("", page.banner_waiting(), page.cards_waiting(tasks), None),
+        lambda: ("", page.banner_waiting(tasks), page.cards_waiting(tasks), None),
         None,
         [message, *shown],
         queue=False,
@@ -241,7 +241,8 @@ def main(argv: list[str] | None = None) -> int:
     except ClassifierError as error:
         print(error, file=sys.stderr)
         return 2
-    classifier.classify("Warm up.")
+    for _ in classifier.classify_many(["Hello", *classifier.tasks.examples]):
+        pass  # the first answers of a process are slow; no visitor should wait for them
     demo = build_demo(classifier, notice=notice)
     launch(
         demo,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .latency import LatencySummary
 from .predict import Result
@@ -42,10 +42,19 @@ def header(tasks: TaskSet, model: str, notice: str = "") -> str:
     )
 
 
-def banner_waiting() -> str:
-    """The banner before the first message."""
+def banner_waiting(tasks: TaskSet) -> str:
+    """The banner before the first message: what the answer will tell.
+
+    Args:
+        tasks: What the model answers.
+    """
+    questions = "".join(f"<li>{escape(task.question)}</li>" for task in tasks.tasks)
     return _banner(
-        "neutral", "📨", "Ready", "Type a message or pick an example. What to do with it, and why, appears here."
+        "neutral",
+        "📨",
+        "Ready",
+        "Type a message or pick an example. What to do with it, and why, appears here:",
+        f'<ul class="reasons">{questions}</ul>',
     )
 
 
@@ -65,10 +74,10 @@ def banner_failed() -> str:
     )
 
 
-def _banner(tone: str, icon: str, title: str, text: str) -> str:
+def _banner(tone: str, icon: str, title: str, text: str, more: str = "") -> str:
     return (
         f'<section class="route tone-{tone} quiet"><header><span class="route-icon" aria-hidden="true">{icon}</span>'
-        f"<h2>{escape(title)}</h2></header><p>{escape(text)}</p></section>"
+        f"<h2>{escape(title)}</h2></header><p>{escape(text)}</p>{more}</section>"
     )
 
 
@@ -133,9 +142,13 @@ def action_label(route: Route, tasks: TaskSet, policy: Policy) -> Label:
 
 
 def cards_waiting(tasks: TaskSet) -> str:
-    """Empty cards in the place of the later ones, so that nothing moves when the answer comes."""
-    empty = "".join(_card(task, None, {}) for task in tasks.tasks)
-    return f'<div class="cards waiting">{empty}{_speed_card(None, None)}</div>'
+    """Empty cards in the place of the later ones, so that nothing moves when the answer comes.
+
+    Args:
+        tasks: What the model answers.
+    """
+    cards = [_card(task, '<p class="word">–</p><div class="bar"></div><p class="next"></p>') for task in tasks.tasks]
+    return f'<div class="cards waiting">{"".join(cards)}{_speed_card(())}</div>'
 
 
 def cards(result: Result, tasks: TaskSet, latency: LatencySummary) -> str:
@@ -146,46 +159,39 @@ def cards(result: Result, tasks: TaskSet, latency: LatencySummary) -> str:
         tasks: What the model answers.
         latency: The figures of this process.
     """
-    shown = (_card(task, task.label(result.labels[task.name]), result.probabilities[task.name]) for task in tasks.tasks)
-    return f'<div class="cards">{"".join(shown)}{_speed_card(result, latency)}</div>'
+    shown = [_answered_card(task, result.labels[task.name], result.probabilities[task.name]) for task in tasks.tasks]
+    own = [(step, f"{value:.1f}") for step, value in result.latency_ms.items() if step != "total"]
+    process = [("median", f"{latency.median:.1f}"), ("p95", f"{latency.p95:.1f}"), ("answers", f"{latency.count:,}")]
+    speed = _speed_card((*own, *process), f"{result.latency_ms['total']:.1f}")
+    return f'<div class="cards">{"".join(shown)}{speed}</div>'
 
 
-def _card(task: Task, label: Label | None, shares: Iterable[str] | dict[str, float]) -> str:
-    """A task's answer; without a label, the empty card."""
-    name = escape(_title(task.name))
-    if label is None or not isinstance(shares, dict):
-        return (
-            f'<article class="card"><h3 title="{escape(task.question)}">{name}</h3><p class="word">–</p>'
-            '<div class="bar"></div><p class="next">&nbsp;</p></article>'
-        )
-    confidence = shares[label.name]
-    runner_up, share = max(((other, p) for other, p in shares.items() if other != label.name), key=lambda pair: pair[1])
+def _answered_card(task: Task, answer: str, shares: Mapping[str, float]) -> str:
+    label, confidence = task.label(answer), shares[answer]
+    other, other_share = max(((name, p) for name, p in shares.items() if name != answer), key=lambda pair: pair[1])
     unsure = confidence < task.unsure_below
-    doubt = '<span class="chip tone-warn">unsure</span>' if unsure else ""
-    return (
-        f'<article class="card tone-{label.tone}{" unsure" if unsure else ""}" data-task="{escape(task.name)}">'
-        f'<h3 title="{escape(task.question)}">{name}{doubt}</h3>'
+    body = (
         f'<p class="word" title="{escape(label.description)}"><span aria-hidden="true">{escape(label.icon)}</span> '
-        f'{escape(label.title)}<span class="share">{percent(confidence)}</span></p>'
-        f'<div class="bar" role="meter" aria-label="Confidence: {name}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{round(100 * confidence)}"><span style="width:{100 * confidence:.1f}%"></span></div>'
-        f'<p class="next">then {escape(_title(runner_up).lower())} {percent(share)}</p></article>'
+        f'{escape(label.title)}</p><div class="bar" role="meter" aria-label="Confidence, {escape(task.name)}" '
+        f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{round(100 * confidence)}">'
+        f'<span style="width:{100 * confidence:.1f}%"></span></div>'
+        f'<p class="next">{"<b>unsure,</b> " if unsure else ""}or {escape(_title(other).lower())} '
+        f"{percent(other_share)}</p>"
     )
+    return _card(task, body, percent(confidence), f"tone-{label.tone}{' unsure' if unsure else ''}")
 
 
-def _speed_card(result: Result | None, latency: LatencySummary | None) -> str:
-    if result is None or latency is None:
-        return (
-            '<article class="card speed"><h3>Speed</h3><p class="word">–</p><p class="next">&nbsp;</p>'
-            '<p class="next">&nbsp;</p></article>'
-        )
-    steps = " · ".join(f"{step} {value:.1f}" for step, value in result.latency_ms.items() if step != "total")
-    answers = f"{latency.count} answer{'s' if latency.count > 1 else ''}"
+def _card(task: Task, body: str, share: str = "", classes: str = "tone-neutral") -> str:
     return (
-        f'<article class="card speed"><h3>Speed</h3><p class="word">{result.latency_ms["total"]:.1f} ms</p>'
-        f'<p class="next">{escape(steps)}</p>'
-        f'<p class="next">median {latency.median:.1f} · p95 {latency.p95:.1f} of {answers}</p></article>'
+        f'<article class="card {classes}" data-task="{escape(task.name)}" title="{escape(task.question)}">'
+        f'<h3>{escape(_title(task.name))}</h3><p class="share">{share}</p>{body}</article>'
     )
+
+
+def _speed_card(figures: Iterable[tuple[str, str]], total: str = "") -> str:
+    """Milliseconds of this answer's steps, then of all answers of this process."""
+    rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)
+    return f'<article class="card speed"><h3>Speed in ms</h3><p class="share">{total}</p><dl>{rows}</dl></article>'
 
 
 def _title(name: str) -> str:
