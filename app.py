@@ -192,6 +192,11 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str | None]:
     )
 
 
+def mcp_installed() -> bool:
+    """Whether the extra is there with which the public endpoints are MCP tools too."""
+    return importlib.util.find_spec("mcp") is not None
+
+
 def load_classifier(model: str | None, revision: str | None, *, required: bool) -> tuple[Classifier, str]:
     """The model asked for; or, where the host's settings name one that can't be had, the embedded one and why.
 
@@ -249,7 +254,7 @@ def main(argv: list[str] | None = None) -> int:
         server_name=args.host,
         server_port=args.port,
         share=args.share,
-        mcp_server=importlib.util.find_spec("mcp") is not None,
+        mcp_server=mcp_installed(),
     )
     return 0
 

@@ -1,9 +1,10 @@
 () => {
-  // Enter sends and Shift+Enter starts a new line, as in a chat; Gradio's own multi-line boxes do the opposite.
+  // Enter sends and Shift+Enter starts a new line, as in a chat; Gradio's own multi-line boxes do the opposite,
+  // on keypress, which therefore never reaches them.
+  const typesEnter = (event) => event.key === "Enter" && event.target.closest?.("#message textarea");
+  document.addEventListener("keypress", (event) => typesEnter(event) && event.stopPropagation(), true);
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" || event.isComposing || !event.target.closest?.("#message textarea")) return;
-    event.stopPropagation();
-    if (event.shiftKey) return;
+    if (!typesEnter(event) || event.shiftKey || event.isComposing) return;
     event.preventDefault();
     document.querySelector("#analyze").click();
   }, true);

@@ -175,10 +175,10 @@ def _answered_card(task: Task, answer: str, shares: Mapping[str, float]) -> str:
         f'{escape(label.title)}</p><div class="bar" role="meter" aria-label="Confidence, {escape(task.name)}" '
         f'aria-valuemin="0" aria-valuemax="100" aria-valuenow="{round(100 * confidence)}">'
         f'<span style="width:{100 * confidence:.1f}%"></span></div>'
-        f'<p class="next">{"<b>unsure,</b> " if unsure else ""}or {escape(_title(other).lower())} '
-        f"{percent(other_share)}</p>"
+        f'<p class="next">or {escape(_title(other).lower())} {percent(other_share)}</p>'
     )
-    return _card(task, body, percent(confidence), f"tone-{label.tone}{' unsure' if unsure else ''}")
+    doubt = "<b>unsure</b> " if unsure else ""
+    return _card(task, body, doubt + percent(confidence), f"tone-{label.tone}{' unsure' if unsure else ''}")
 
 
 def _card(task: Task, body: str, share: str = "", classes: str = "tone-neutral") -> str:
