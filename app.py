@@ -37,7 +37,7 @@ THEME = gr.themes.Base(
 ).set(body_text_color_subdued="#556070", body_text_color_subdued_dark="#a3adba")
 
 
-class Desk:
+class Service:
     """One classifier behind the page, with the latencies of its answers.
 
     Args:
@@ -81,20 +81,20 @@ def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
         classifier: What answers.
         notice: Why another model than the one asked for answers; empty if it doesn't.
     """
-    desk = Desk(classifier)
+    service = Service(classifier)
     model = classifier.model
     revision = f" @ {model['revision'][:7]}" if model["revision"] else ""
     with gr.Blocks(title=f"{classifier.tasks.title} · message desk", analytics_enabled=False) as demo:
         gr.HTML(page.header(classifier.tasks, f"Model: {model['id']}{revision} · {model['backend']}", notice))
-        message_tab(desk)
-        add_endpoints(desk)
+        message_tab(service)
+        add_endpoints(service)
     demo.queue(max_size=WAITING_VISITORS)
     return demo
 
 
-def message_tab(desk: Desk) -> None:
+def message_tab(service: Service) -> None:
     """One message: its box and examples, and beside them the route, the cards and the JSON."""
-    tasks = desk.classifier.tasks
+    tasks = service.classifier.tasks
     with gr.Row(elem_id="workspace"):
         with gr.Column(elem_id="ask"):
             message = gr.Textbox(
@@ -128,9 +128,9 @@ def message_tab(desk: Desk) -> None:
         "concurrency_limit": CONCURRENT_ANSWERS,
         "show_progress_on": [route, cards],
     }
-    analyze.click(desk.show, message, shown, **model_event)
+    analyze.click(service.show, message, shown, **model_event)
     for example in examples:
-        example.click(lambda text: (text, *desk.show(text)), example, [message, *shown], **model_event)
+        example.click(lambda text: (text, *service.show(text)), example, [message, *shown], **model_event)
     clear.click(
         lambda: ("", page.banner_waiting(tasks), page.cards_waiting(tasks), None),
         None,
@@ -141,7 +141,7 @@ def message_tab(desk: Desk) -> None:
     ).then(None, js="() => document.querySelector('#message textarea').focus()", api_visibility="private")
 
 
-def add_endpoints(desk: Desk) -> None:
+def add_endpoints(service: Service) -> None:
     """The public endpoints: what gradio_client, plain HTTP and MCP clients may call."""
 
     def classify(message: str) -> dict[str, Any]:
@@ -154,7 +154,7 @@ def add_endpoints(desk: Desk) -> None:
             The most probable label of each task, confidence, probabilities, route with reasons, and latency.
         """
         try:
-            return desk.answer(message)[0].to_dict()
+            return service.answer(message)[0].to_dict()
         except ClassifierError as error:
             raise gr.Error(str(error), print_exception=False) from None
         except Exception:
@@ -167,7 +167,7 @@ def add_endpoints(desk: Desk) -> None:
         Returns:
             Model id, revision and backend, tasks with questions and labels, longest input, policy version.
         """
-        return desk.classifier.info
+        return service.classifier.info
 
     gr.api(classify, api_name="classify", concurrency_id="model", concurrency_limit=CONCURRENT_ANSWERS)
     gr.api(model_info, api_name="model_info", queue=False)
@@ -187,6 +187,7 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str | None]:
         show_error=False,
         run_history=False,  # it would keep visitors' messages in their browser
         ssr_mode=False,
+        max_file_size="1mb",  # the page takes no files, but Gradio's upload route is open all the same
         footer_links=["api", "settings"],
         **options,
     )

@@ -14,7 +14,7 @@
   route?.setAttribute("aria-live", "polite");
   // On a phone the examples stand below the answer that they bring.
   document.querySelector("#examples")?.addEventListener("click", (event) => {
-    if (event.target.closest("button") && window.innerWidth < 760)
-      document.querySelector("#message").scrollIntoView({ behavior: "smooth", block: "start" });
+    if (event.target.closest("button") && window.innerWidth < 900)
+      document.querySelector("#message").scrollIntoView();
   });
 }

@@ -35,10 +35,12 @@ def header(tasks: TaskSet, model: str, notice: str = "") -> str:
         model: The model in a few words.
         notice: Why another model than the one asked for answers; empty if it doesn't.
     """
-    alert = f'<p class="notice tone-warn" role="alert">⚠️ {escape(notice)}</p>' if notice else ""
+    tone, alert = "good", ""
+    if notice:
+        tone, alert = "warn", f'<p class="notice tone-warn" role="alert">⚠️ {escape(notice)}</p>'
     return (
         f'<div class="masthead"><h1>Message desk <span class="desk">{escape(tasks.title)}</span></h1>'
-        f'<p class="model"><span class="dot" aria-hidden="true"></span>{escape(model)}</p></div>{alert}'
+        f'<p class="model"><span class="dot tone-{tone}" aria-hidden="true"></span>{escape(model)}</p></div>{alert}'
     )
 
 
@@ -160,9 +162,10 @@ def cards(result: Result, tasks: TaskSet, latency: LatencySummary) -> str:
         latency: The figures of this process.
     """
     shown = [_answered_card(task, result.labels[task.name], result.probabilities[task.name]) for task in tasks.tasks]
-    own = [(step, f"{value:.1f}") for step, value in result.latency_ms.items() if step != "total"]
-    process = [("median", f"{latency.median:.1f}"), ("p95", f"{latency.p95:.1f}"), ("answers", f"{latency.count:,}")]
-    speed = _speed_card((*own, *process), f"{result.latency_ms['total']:.1f}")
+    own = [(step, _milliseconds(value)) for step, value in result.latency_ms.items() if step != "total"]
+    process = [("median", _milliseconds(latency.median)), ("p95", _milliseconds(latency.p95))]
+    figures = (*own, *process, ("answers", f"{latency.count:,}"))
+    speed = _speed_card(figures, _milliseconds(result.latency_ms["total"]))
     return f'<div class="cards">{"".join(shown)}{speed}</div>'
 
 
@@ -192,6 +195,10 @@ def _speed_card(figures: Iterable[tuple[str, str]], total: str = "") -> str:
     """Milliseconds of this answer's steps, then of all answers of this process."""
     rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)
     return f'<article class="card speed"><h3>Speed in ms</h3><p class="share">{total}</p><dl>{rows}</dl></article>'
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
 
 
 def _title(name: str) -> str:

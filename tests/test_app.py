@@ -116,14 +116,14 @@ class Broken:
 
 
 def test_our_failures_show_an_apology_without_internals(classifier, caplog):
-    banner, cards, data = app.Desk(Broken(classifier)).show("refund")
+    banner, cards, data = app.Service(Broken(classifier)).show("refund")
     assert "Sorry" in banner and "secret" not in banner + cards and data is None
     assert "secret path" in caplog.text
 
 
 def test_nothing_to_read_is_a_hint_on_the_page(classifier):
     for message in ("", " \n ", "\x00"):
-        banner, cards, data = app.Desk(classifier).show(message)
+        banner, cards, data = app.Service(classifier).show(message)
         assert "Nothing to analyze yet" in banner and "waiting" in cards and data is None
 
 
