@@ -122,7 +122,7 @@ def message_tab(service: Service) -> None:
             # A button's value is its text, so the event reads the message from the button that was pressed.
             examples = [gr.Button(text, elem_classes="example") for text in tasks.examples]
     shown = [route, cards, data]
-    model_event = {
+    model_event: dict[str, Any] = {
         "api_visibility": "private",
         "concurrency_id": "model",
         "concurrency_limit": CONCURRENT_ANSWERS,

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping
 
 from .latency import LatencySummary
 from .predict import Result
-from .routing import Policy, Route, percent
+from .reasons import Route, percent
+from .routing import Policy
 from .tasks import Label, Task, TaskSet
 
 #: What each priority means, in words.
 PRIORITY_WORDS = {"P1": "at once", "P2": "next", "P3": "soon", "P4": "when there is time"}
 PRIORITY_TONES = {"P1": "bad", "P2": "warn", "P3": "neutral", "P4": "neutral"}
+
+#: Codes of the reasons that explain the details of a route instead of its action.
+ASIDE = frozenset({"queue", "priority"})
 
 #: Words shown from the end of the part of a long message that was read.
 LAST_WORDS = 6
@@ -50,13 +54,12 @@ def banner_waiting(tasks: TaskSet) -> str:
     Args:
         tasks: What the model answers.
     """
-    questions = "".join(f"<li>{escape(task.question)}</li>" for task in tasks.tasks)
     return _banner(
         "neutral",
         "📨",
         "Ready",
         "Type a message or pick an example. What to do with it, and why, appears here:",
-        f'<ul class="reasons">{questions}</ul>',
+        _reasons(task.question for task in tasks.tasks),
     )
 
 
@@ -105,12 +108,24 @@ def banner(result: Result, tasks: TaskSet, policy: Policy, *, text: str, part_re
         f'<span class="route-icon" aria-hidden="true">{escape(action.icon)}</span>'
         f'<h2>{escape(action.title)}</h2></header><dl class="facts">'
         + "".join(f'<div class="chip tone-{tone}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, tone in facts)
-        + '</dl><ul class="reasons" aria-label="Reasons">'
-        + "".join(f"<li>{escape(reason.text)}</li>" for reason in route.reasons)
-        + "</ul>"
+        + "</dl>"
+        + _reasons(reason.text for reason in route.reasons if reason.code not in ASIDE)
+        + _aside(route)
         + _notices(result, tasks, text, part_read)
         + "</section>"
     )
+
+
+def _reasons(texts: Iterable[str]) -> str:
+    return f'<ul class="reasons">{"".join(f"<li>{escape(text)}</li>" for text in texts)}</ul>'
+
+
+def _aside(route: Route) -> str:
+    """What chose queue and priority, and the action that came second; opened on demand."""
+    texts = [reason.text for reason in route.reasons if reason.code in ASIDE]
+    if route.runner_up is not None:
+        texts.append(f"Runner-up: {_title(route.runner_up.action).lower()}. {route.runner_up.lacked}")
+    return f"<details><summary>Queue, priority and runner-up</summary>{_reasons(texts)}</details>" if texts else ""
 
 
 def _notices(result: Result, tasks: TaskSet, text: str, part_read: str) -> str:

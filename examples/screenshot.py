@@ -21,7 +21,7 @@ import app  # noqa: E402
 from classifier import Classifier  # noqa: E402
 
 #: Which of the page's examples is shown.
-EXAMPLE = 6
+EXAMPLE = 2
 
 
 def main() -> None:

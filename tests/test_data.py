@@ -129,7 +129,9 @@ def test_public_sets_are_read_from_a_local_folder(tmp_path):
 def test_hub_data_sets_come_with_label_names_from_the_cache(tmp_path, monkeypatch):
     import datasets
 
-    features = datasets.Features({"text": datasets.Value("string"), "mood": datasets.ClassLabel(names=["fine", "cross"])})
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "mood": datasets.ClassLabel(names=["fine", "cross"])}
+    )
     stored = datasets.Dataset.from_dict({"text": ["a", "b"], "mood": [1, 0]}, features=features)
     asked = []
     monkeypatch.setattr(datasets, "load_dataset", lambda *args, **kwargs: asked.append((args, kwargs)) or stored)
@@ -174,7 +176,10 @@ def many(tmp_path, count=300):
     for _ in range(count):
         text = " ".join(rng.choice(words, 8))
         topic = rng.choice(["money", "login", "N/A"], p=[0.6, 0.3, 0.1])
-        rows += [{"text": text, "topic": topic, "mood": "fine"}, {"text": f"{text} !!", "topic": topic, "mood": "cross"}]
+        rows += [
+            {"text": text, "topic": topic, "mood": "fine"},
+            {"text": f"{text} !!", "topic": topic, "mood": "cross"},
+        ]
     return concatenate([read_examples(write(tmp_path / "many.jsonl", rows), TASKS)])
 
 

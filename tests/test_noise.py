@@ -60,8 +60,9 @@ def test_more_strength_means_more_typos():
 
 def test_markers_follow_the_tone_and_need_one():
     settings = only(markers=1.0)
-    by_tone = {tone: {add_noise("x", random.Random(s), settings, tone) for s in range(200)} for tone in
-               ("good", "warn", "bad")}
+    by_tone = {
+        tone: {add_noise("x", random.Random(s), settings, tone) for s in range(200)} for tone in ("good", "warn", "bad")
+    }
     assert not by_tone["good"] & by_tone["bad"] and not by_tone["warn"] & by_tone["bad"]
     assert {add_noise("x", random.Random(s), settings, None) for s in range(50)} == {"x"}
     assert {add_noise("x", random.Random(s), settings, "neutral") for s in range(50)} == {"x"}

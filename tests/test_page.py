@@ -9,7 +9,7 @@ from classifier import Label, Policy, Task, TaskSet, page
 from classifier.desks import SUPPORT
 from classifier.latency import LatencySummary
 from classifier.predict import Result
-from classifier.routing import Reason, Route
+from classifier.reasons import Reason, Route, RunnerUp
 
 CSS = Path(page.__file__).with_name("page.css").read_text(encoding="utf-8")
 REVIEWS = TaskSet(
@@ -61,6 +61,14 @@ def test_the_banner_tells_what_to_do_for_whom_and_why():
     ):
         assert part in shown
     assert "tone-bad" in shown
+
+
+def test_what_chose_the_queue_and_the_runner_up_stand_aside():
+    reasons = (Reason("recommended", "Main reason."), Reason("queue", "Queue billing: intent."))
+    route = Route("auto_resolve", "billing", "P4", True, reasons, RunnerUp("escalate_to_human", "It costs more."))
+    main, aside = banner(SUPPORT, result(SUPPORT, route=route)).split("<details>")
+    assert "Main reason." in main and "Queue billing" not in main
+    assert "Queue billing: intent." in aside and "Runner-up: escalate to human. It costs more." in aside
 
 
 def test_a_desk_without_actions_is_accepted_or_reviewed():
