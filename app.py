@@ -16,15 +16,14 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 
 from classifier import Classifier, ClassifierError, page
-from classifier.latency import LatencySummary, LatencyWindow
-from classifier.predict import Result
+from classifier.service import Service
+from classifier.tab_message import MODEL_EVENTS, message_tab
 
 log = logging.getLogger("classifier.app")
 
-#: Messages that are answered at the same time, and visitors that may wait for their turn.
-CONCURRENT_ANSWERS, WAITING_VISITORS = 4, 200
+#: Requests that may wait for their turn; later ones are told that the queue is full.
+WAITING_REQUESTS = 200
 
-APOLOGY = "Sorry, this message could not be analyzed. Please try again in a moment."
 PAGE_FILES = Path(page.__file__).parent
 
 THEME = gr.themes.Base(
@@ -35,43 +34,6 @@ THEME = gr.themes.Base(
     font=["system-ui", "-apple-system", "Segoe UI", "sans-serif"],
     font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
 ).set(body_text_color_subdued="#556070", body_text_color_subdued_dark="#a3adba")
-
-
-class Service:
-    """One classifier behind the page, with the latencies of its answers.
-
-    Args:
-        classifier: What answers.
-    """
-
-    def __init__(self, classifier: Classifier) -> None:
-        self.classifier = classifier
-        self.latencies = LatencyWindow()
-
-    def answer(self, message: str) -> tuple[Result, LatencySummary]:
-        """Answer one message and count its latency.
-
-        Raises:
-            ClassifierError: There is nothing to read in it.
-        """
-        result = self.classifier.classify(message)
-        return result, self.latencies.add(result.latency_ms)
-
-    def show(self, message: str) -> tuple[str, str, dict[str, Any] | None]:
-        """The banner, the cards and the JSON of one message, whatever happens."""
-        tasks = self.classifier.tasks
-        if not message.strip():
-            return page.banner_hint("Write a few words first, or pick an example."), page.cards_waiting(tasks), None
-        try:
-            result, latency = self.answer(message)
-            part_read = self.classifier.part_read(message)
-        except ClassifierError as error:
-            return page.banner_hint(str(error)), page.cards_waiting(tasks), None
-        except Exception:
-            log.exception("A message could not be answered.")
-            return page.banner_failed(), page.cards_waiting(tasks), None
-        banner = page.banner(result, tasks, self.classifier.policy, text=message, part_read=part_read)
-        return banner, page.cards(result, tasks, latency), result.to_dict()
 
 
 def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
@@ -88,57 +50,8 @@ def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
         gr.HTML(page.header(classifier.tasks, f"Model: {model['id']}{revision} · {model['backend']}", notice))
         message_tab(service)
         add_endpoints(service)
-    demo.queue(max_size=WAITING_VISITORS)
+    demo.queue(max_size=WAITING_REQUESTS)
     return demo
-
-
-def message_tab(service: Service) -> None:
-    """One message: its box and examples, and beside them the route, the cards and the JSON."""
-    tasks = service.classifier.tasks
-    with gr.Row(elem_id="workspace"):
-        with gr.Column(elem_id="ask"):
-            message = gr.Textbox(
-                label="Customer message",
-                placeholder="typos, slang and ALL CAPS welcome",
-                lines=8,
-                max_lines=8,
-                elem_id="message",
-                autofocus=True,
-            )
-            with gr.Row(elem_id="buttons"):
-                clear = gr.Button("Clear", elem_id="clear")
-                analyze = gr.Button("Analyze", variant="primary", elem_id="analyze")
-            gr.HTML(
-                '<p class="fine"><span class="keys"><kbd>Enter</kbd> analyzes, <kbd>Shift</kbd>+<kbd>Enter</kbd> '
-                "starts a new line.</span> Nothing you type is stored.</p>"
-            )
-        with gr.Column(elem_id="answer"):
-            route = gr.HTML(page.banner_waiting(tasks), elem_id="route")
-            cards = gr.HTML(page.cards_waiting(tasks), elem_id="cards")
-            with gr.Accordion("JSON", open=False, elem_id="json"):
-                data = gr.JSON(show_label=False, buttons=["copy"])
-        with gr.Column(elem_id="examples"):
-            gr.HTML('<p class="label">Try one</p>', visible=bool(tasks.examples))
-            # A button's value is its text, so the event reads the message from the button that was pressed.
-            examples = [gr.Button(text, elem_classes="example") for text in tasks.examples]
-    shown = [route, cards, data]
-    model_event: dict[str, Any] = {
-        "api_visibility": "private",
-        "concurrency_id": "model",
-        "concurrency_limit": CONCURRENT_ANSWERS,
-        "show_progress_on": [route, cards],
-    }
-    analyze.click(service.show, message, shown, **model_event)
-    for example in examples:
-        example.click(lambda text: (text, *service.show(text)), example, [message, *shown], **model_event)
-    clear.click(
-        lambda: ("", page.banner_waiting(tasks), page.cards_waiting(tasks), None),
-        None,
-        [message, *shown],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    ).then(None, js="() => document.querySelector('#message textarea').focus()", api_visibility="private")
 
 
 def add_endpoints(service: Service) -> None:
@@ -159,7 +72,7 @@ def add_endpoints(service: Service) -> None:
             raise gr.Error(str(error), print_exception=False) from None
         except Exception:
             log.exception("A message could not be answered.")
-            raise gr.Error(APOLOGY, print_exception=False) from None
+            raise gr.Error(page.APOLOGY, print_exception=False) from None
 
     def model_info() -> dict[str, Any]:
         """Tell which model answers, its tasks and what each of their labels means, and its limits.
@@ -169,7 +82,7 @@ def add_endpoints(service: Service) -> None:
         """
         return service.classifier.info
 
-    gr.api(classify, api_name="classify", concurrency_id="model", concurrency_limit=CONCURRENT_ANSWERS)
+    gr.api(classify, api_name="classify", **MODEL_EVENTS)
     gr.api(model_info, api_name="model_info", queue=False)
 
 

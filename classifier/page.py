@@ -11,6 +11,8 @@ from .reasons import Route, percent
 from .routing import Policy
 from .tasks import Label, Task, TaskSet
 
+APOLOGY = "Sorry, this message could not be analyzed. Please try again in a moment."
+
 #: What each priority means, in words.
 PRIORITY_WORDS = {"P1": "at once", "P2": "next", "P3": "soon", "P4": "when there is time"}
 PRIORITY_TONES = {"P1": "bad", "P2": "warn", "P3": "neutral", "P4": "neutral"}
@@ -74,9 +76,7 @@ def banner_hint(text: str) -> str:
 
 def banner_failed() -> str:
     """The banner after a failure of ours. The visitor's part is only to try again."""
-    return _banner(
-        "bad", "⚠️", "That did not work", "Sorry, this message could not be analyzed. Please try again in a moment."
-    )
+    return _banner("bad", "⚠️", "That did not work", APOLOGY)
 
 
 def _banner(tone: str, icon: str, title: str, text: str, more: str = "") -> str:

@@ -14,7 +14,8 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 import app
-from classifier import ClassifierError
+from classifier import ClassifierError, page
+from classifier.service import Service
 
 ROOT = Path(app.__file__).parent
 ENDPOINTS = {"/classify", "/model_info"}
@@ -109,21 +110,34 @@ class Broken:
     """A classifier whose model fails."""
 
     def __init__(self, classifier):
-        self.tasks, self.policy = classifier.tasks, classifier.policy
+        self._classifier = classifier
+
+    def __getattr__(self, name):
+        return getattr(self._classifier, name)
 
     def classify(self, text):
         raise RuntimeError("secret path /home/someone")
 
 
 def test_our_failures_show_an_apology_without_internals(classifier, caplog):
-    banner, cards, data = app.Service(Broken(classifier)).show("refund")
-    assert "Sorry" in banner and "secret" not in banner + cards and data is None
+    banner, cards, data = Service(Broken(classifier)).show("refund")
+    assert page.APOLOGY in banner and "secret" not in banner + cards and data is None
     assert "secret path" in caplog.text
+
+
+def test_the_endpoint_apologises_without_internals(classifier):
+    demo = app.build_demo(Broken(classifier))
+    _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
+    try:
+        with pytest.raises(AppError, match=page.APOLOGY):
+            Client(url, verbose=False).predict("refund", api_name="/classify")
+    finally:
+        demo.close()
 
 
 def test_nothing_to_read_is_a_hint_on_the_page(classifier):
     for message in ("", " \n ", "\x00"):
-        banner, cards, data = app.Service(classifier).show(message)
+        banner, cards, data = Service(classifier).show(message)
         assert "Nothing to analyze yet" in banner and "waiting" in cards and data is None
 
 

@@ -117,10 +117,15 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("theme", [":root", ".dark"])
 def test_every_text_has_a_contrast_of_at_least_4_5(theme):
-    block = re.search(rf"^{re.escape(theme)} {{(.*?)}}", CSS, re.DOTALL | re.MULTILINE).group(1)
-    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", block))
+    blocks = [
+        re.search(rf"^{re.escape(name)} {{(.*?)}}", CSS, re.DOTALL | re.MULTILINE).group(1) for name in (":root", theme)
+    ]
+    colours = dict(re.findall(r"--([\w-]+): (#[0-9a-f]{6})", "".join(blocks)))
     pairs = [(ink, ground) for ink in ("ink", "ink-soft") for ground in ("ground", "card")]
     pairs += [(tone, ground) for tone in ("good", "warn", "bad") for ground in ("card", f"{tone}-ground")]
-    pairs += [("ink", f"{tone}-ground") for tone in ("good", "warn", "bad")] + [("accent", "card")]
+    pairs += [("ink", f"{tone}-ground") for tone in ("good", "warn", "bad")] + [
+        ("accent", "card"),
+        ("on-primary", "primary"),
+    ]
     low = {pair: round(contrast(colours[pair[0]], colours[pair[1]]), 2) for pair in pairs}
     assert {pair: value for pair, value in low.items() if value < 4.5} == {}
