@@ -148,7 +148,7 @@ class Classifier:
             return cls(folder, id=str(model), revision=revision, backend=backend, threads=threads)
         from .hub import pull  # only models of the Hub need its client
 
-        path, commit = pull(str(model), revision=revision)
+        path, commit = pull(str(model), revision=revision, weights=False)
         return cls(ModelFolder.read(path), id=str(model), revision=commit, backend=backend, threads=threads)
 
     def classify(self, text: str) -> Result:
