@@ -152,6 +152,7 @@ def main(argv: list[str] | None = None) -> int:
         Exit status: 2 when the model can't be loaded.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio's own calls to this server
     args = arguments(argv)
     model = args.model or os.environ.get("MODEL_ID") or None
     revision = args.revision or os.environ.get("MODEL_REVISION") or None

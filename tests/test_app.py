@@ -10,11 +10,13 @@ from pathlib import Path
 
 import httpx
 import pytest
+from conftest import make_model, make_tokenizer
 from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 import app
-from classifier import ClassifierError, page
+from classifier import Classifier, ClassifierError, Label, Task, TaskSet, page
+from classifier.export import write_model_folder
 from classifier.service import Service
 
 ROOT = Path(app.__file__).parent
@@ -139,6 +141,18 @@ def test_nothing_to_read_is_a_hint_on_the_page(classifier):
     for message in ("", " \n ", "\x00"):
         banner, cards, data = Service(classifier).show(message)
         assert "Nothing to analyze yet" in banner and "waiting" in cards and data is None
+
+
+def test_another_desk_needs_no_change(tmp_path):
+    tasks = TaskSet("parcels", "Parcels", (Task("damage", "Is it broken?", (Label("whole"), Label("broken"))),))
+    folder = write_model_folder(
+        tmp_path / "parcels", make_model(tasks), tasks, make_tokenizer(), max_tokens=32, samples=["help", "card"]
+    )
+    service = Service(Classifier.load(folder))
+    assert set(app.build_demo(service.classifier).get_api_info()["named_endpoints"]) == ENDPOINTS
+    banner, cards, data = service.show("my card")
+    assert data["damage"] in ("whole", "broken")
+    assert "Damage" in cards and ("Accept" in banner or "Review" in banner)
 
 
 def test_mcp_tools_are_exactly_the_endpoints(page_url):
