@@ -204,14 +204,6 @@ class Classifier:
         window = self._read_window([text], return_errors=False)
         (result,) = self._results(window, [self._run(feed) for feed in window.feeds()])
         assert isinstance(result, Result)  # errors were raised
-        return result
-        started = time.perf_counter()
-        encoding, cut = self._encode([text])[0]
-        tokenized = time.perf_counter()
-        logits = self._run([encoding])
-        modelled = time.perf_counter()
-        latency = {"tokenize": tokenized - started, "model": modelled - tokenized}
-        result = self._result(text, encoding, cut, {task: values[0] for task, values in logits.items()}, latency)
         return self._with_doubt(text, result) if check_fragile else result
 
     def classify_many(self, texts: Iterable[str], *, return_errors: bool = False) -> Iterator[Any]:
@@ -259,13 +251,11 @@ class Classifier:
         Raises:
             ClassifierError: A message is no string, or holds nothing to read.
         """
-        encodings = [encoding for encoding, _ in self._encode(texts)]
-        found: dict[int, dict[str, dict[str, float]]] = {}
-        for batch in _batches_by_length([len(encoding.ids) for encoding in encodings]):
-            logits = self._run([encodings[index] for index in batch])
-            for row, index in enumerate(batch):
-                found[index] = self._calibrated({task: values[row] for task, values in logits.items()})
-        return [found[index] for index in range(len(texts))]
+        window = self._read_window(texts, return_errors=False)
+        found = dict(
+            zip(window.ordered, self._calibrated([self._run(feed)[0] for feed in window.feeds()]), strict=True)
+        )
+        return [found[text] for text in texts]
 
     def part_read(self, text: str) -> str:
         """The beginning of a message that the model reads: all of it, unless the result says truncated."""
@@ -313,15 +303,6 @@ class Classifier:
         latency = {**result.latency_ms, "doubt": spent, "total": result.latency_ms["total"] + spent}
         return replace(result, route=route, latency_ms=latency)
 
-    def _encode(self, texts: Sequence[str]) -> list[tuple[Encoding, bool]]:
-        """Tokenize; beside each encoding, whether characters were cut before."""
-        clean = self._clean(texts)
-        encodings = self._tokenizer.encode_batch_fast(clean) if len(clean) > 1 else [self._tokenizer.encode(clean[0])]
-        for text, encoding in zip(texts, encodings, strict=True):
-            if len(encoding.ids) <= SPECIAL_TOKENS:
-                raise ClassifierError(f"The message {text[:40]!r} holds nothing to read; write a few words.")
-        return [(encoding, len(text) > len(part)) for text, part, encoding in zip(texts, clean, encodings, strict=True)]
-
     def _clean(self, text: str) -> str:
         """The message as the tokenizer can take it, cut where the model's limit is surely passed."""
         if not isinstance(text, str):
@@ -335,22 +316,13 @@ class Classifier:
     ) -> Iterator[Result | ClassifierError]:
         """Results of a window in the order of its texts, from the logits of its batches."""
         made: dict[str, Result] = {}
-        if runs:
-            tasks = self.tasks.tasks
-            seconds = [took / len(values[0]) for values, took in runs for _ in range(len(values[0]))]
-            logits = [np.concatenate(values) for values in zip(*(values for values, _ in runs), strict=True)]
-            shares = [
-                _softmax(values / self.folder.temperatures[task.name]).tolist()
-                for task, values in zip(tasks, logits, strict=True)
-            ]
-            names = [task.label_names for task in tasks]
-            for row, (text, encoding, cut) in enumerate(zip(window.ordered, window.encodings, window.cut, strict=True)):
-                probabilities = {
-                    task.name: dict(zip(labels, values[row], strict=True))
-                    for task, labels, values in zip(tasks, names, shares, strict=True)
-                }
-                latency = {"tokenize": window.tokenize_seconds, "model": seconds[row]}
-                made[text] = self._result(text, probabilities, len(encoding), cut, latency)
+        seconds = (took / len(values[0]) for values, took in runs for _ in range(len(values[0])))
+        shares = self._calibrated([values for values, _ in runs])
+        for text, encoding, cut, own, model in zip(
+            window.ordered, window.encodings, window.cut, shares, seconds, strict=True
+        ):
+            latency = {"tokenize": window.tokenize_seconds, "model": model}
+            made[text] = self._result(text, own, len(encoding), cut, latency)
         for index, text in enumerate(window.texts):
             yield window.errors[index] if index in window.errors else made[text]
 
@@ -358,8 +330,6 @@ class Classifier:
         self, text: str, probabilities: dict[str, dict[str, float]], tokens: int, cut: bool, latency: dict[str, float]
     ) -> Result:
         started = time.perf_counter()
-        probabilities = self._calibrated(logits)
-        truncated = cut or bool(encoding.overflowing)
         route = self.policy.route(probabilities, text)
         latency["route"] = time.perf_counter() - started
         latency["total"] = sum(latency.values())
@@ -373,14 +343,18 @@ class Classifier:
             model=self.model,
         )
 
-    def _calibrated(self, logits: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, float]]:
-        """Task to label to probability, from one message's logits."""
-        return {
-            task.name: dict(
-                zip(task.label_names, _softmax(logits[task.name] / self.folder.temperatures[task.name]), strict=True)
-            )
-            for task in self.tasks.tasks
-        }
+    def _calibrated(self, batches: Sequence[Sequence[NDArray[np.float32]]]) -> Iterator[dict[str, dict[str, float]]]:
+        """Task to label to probability, for each message of the batches, from each task's logits, (batch, labels)."""
+        for batch in batches:
+            shares = [
+                _softmax(values / self.folder.temperatures[task.name]).tolist()
+                for task, values in zip(self.tasks.tasks, batch, strict=True)
+            ]
+            for row in zip(*shares, strict=True):
+                yield {
+                    task.name: dict(zip(task.label_names, values, strict=True))
+                    for task, values in zip(self.tasks.tasks, row, strict=True)
+                }
 
     @cached_property
     def info(self) -> dict[str, Any]:
