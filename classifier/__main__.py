@@ -82,6 +82,19 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_model(benchmark)
     _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
+    push = command("push", _push, "Upload a model folder to the Hugging Face Hub, in one commit.")
+    push.add_argument("folder", help="the model folder")
+    push.add_argument("repo", help="the repository, owner/name; made if it is not there")
+    push.add_argument("--private", action="store_true", default=None, help="make a new repository private")
+    push.add_argument("--revision", help="branch to commit to, made if it is not there; the default branch if left out")
+    push.add_argument("--message", help="summary of the commit")
+    push.add_argument("--license", help="licence for the model card, such as apache-2.0; left out if not given")
+    push.add_argument("--json", action="store_true", help="print url, commit_url and commit as JSON")
+
+    pull = command("pull", _pull, "Download and verify a model of the Hub; print the folder that holds it.")
+    pull.add_argument("repo", help="the repository, owner/name")
+    pull.add_argument("--revision", help="commit, tag or branch; only a commit always means the same files")
+    pull.add_argument("--json", action="store_true", help="print path and commit as JSON")
     return parser
 
 
@@ -202,6 +215,35 @@ def _classify(args: argparse.Namespace) -> None:
     if result.truncated:
         print(f"  The message is long: only its first {result.tokens} tokens were read.")
     print(f"\n{result.latency_ms['total']:.1f} ms, {result.model['id']} ({result.model['backend']})")
+
+
+def _push(args: argparse.Namespace) -> None:
+    from .hub import push
+
+    commit = push(
+        args.folder,
+        args.repo,
+        private=args.private,
+        revision=args.revision,
+        message=args.message,
+        license=args.license,
+    )
+    if args.json:
+        print(json.dumps({"url": str(commit.repo_url), "commit_url": commit.commit_url, "commit": commit.oid}))
+        return
+    print(commit.repo_url)
+    print(f"Pushed; load it with Classifier.load({args.repo!r}, revision={commit.oid!r}).", file=sys.stderr)
+
+
+def _pull(args: argparse.Namespace) -> None:
+    from .hub import pull
+
+    path, commit = pull(args.repo, revision=args.revision)
+    if args.json:
+        print(json.dumps({"path": str(path), "commit": commit}))
+        return
+    print(path)
+    print(f"Commit {commit}; its checksums are right.", file=sys.stderr)
 
 
 def _score(args: argparse.Namespace) -> None:

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
@@ -18,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from .changes import is_fragile
 from .errors import ClassifierError
 from .folder import CONFIG, EMBEDDED, ModelFolder
 from .routing import Route
@@ -185,14 +186,17 @@ class Classifier:
             return cls(folder, id=str(model), revision=revision, backend=backend, threads=threads)
         from .hub import pull  # only models of the Hub need its client
 
-        path, commit = pull(str(model), revision=revision)
+        path, commit = pull(str(model), revision=revision, weights=False)
         return cls(ModelFolder.read(path), id=str(model), revision=commit, backend=backend, threads=threads)
 
-    def classify(self, text: str) -> Result:
+    def classify(self, text: str, *, check_fragile: bool = False) -> Result:
         """Answer one message.
 
         Args:
             text: The message, of any length; what the model does not read is cut, and the result says so.
+            check_fragile: Whether to also try some changes that mean nothing (case, marks, typos). If they change
+                the route, it is fragile, and the policy may keep it from being automatic. Takes about four times
+                as long.
 
         Raises:
             ClassifierError: The message is no string, or holds nothing to read.
@@ -200,7 +204,7 @@ class Classifier:
         window = self._read_window([text], return_errors=False)
         (result,) = self._results(window, [self._run(feed) for feed in window.feeds()])
         assert isinstance(result, Result)  # errors were raised
-        return result
+        return self._with_doubt(text, result) if check_fragile else result
 
     def classify_many(self, texts: Iterable[str], *, return_errors: bool = False) -> Iterator[Any]:
         """Answer any number of messages, in their order and in bounded memory.
@@ -237,6 +241,20 @@ class Classifier:
         finally:
             for future in running[1] if running else []:
                 future.cancel()
+
+    def probabilities(self, texts: Sequence[str]) -> list[dict[str, dict[str, float]]]:
+        """Only the calibrated probabilities of some messages, without routes: for explanations and measurements.
+
+        Args:
+            texts: The messages.
+
+        Raises:
+            ClassifierError: A message is no string, or holds nothing to read.
+        """
+        window = self._read_window(texts, return_errors=False)
+        shares = self._calibrated([self._run(feed)[0] for feed in window.feeds()])
+        found = dict(zip(window.ordered, shares, strict=True))
+        return [found[text] for text in texts]
 
     def part_read(self, text: str) -> str:
         """The beginning of a message that the model reads: all of it, unless the result says truncated."""
@@ -275,6 +293,15 @@ class Classifier:
         seconds = (time.perf_counter() - started) / len(texts)
         return _Window(texts, ordered, [found[text] for text in ordered], cut, errors, seconds)
 
+    def _with_doubt(self, text: str, result: Result) -> Result:
+        """The result with its route decided again, knowing whether it is fragile."""
+        started = time.perf_counter()
+        fragile = is_fragile(self.part_read(text), result.probabilities, self.probabilities, self.policy)
+        route = self.policy.route(result.probabilities, text, fragile=fragile)
+        spent = 1000 * (time.perf_counter() - started)
+        latency = {**result.latency_ms, "doubt": spent, "total": result.latency_ms["total"] + spent}
+        return replace(result, route=route, latency_ms=latency)
+
     def _clean(self, text: str) -> str:
         """The message as the tokenizer can take it, cut where the model's limit is surely passed."""
         if not isinstance(text, str):
@@ -287,25 +314,27 @@ class Classifier:
         self, window: _Window, runs: Sequence[tuple[Sequence[NDArray[np.float32]], float]]
     ) -> Iterator[Result | ClassifierError]:
         """Results of a window in the order of its texts, from the logits of its batches."""
-        made: dict[str, Result] = {}
-        if runs:
-            tasks = self.tasks.tasks
-            seconds = [took / len(values[0]) for values, took in runs for _ in range(len(values[0]))]
-            logits = [np.concatenate(values) for values in zip(*(values for values, _ in runs), strict=True)]
-            shares = [
-                _softmax(values / self.folder.temperatures[task.name]).tolist()
-                for task, values in zip(tasks, logits, strict=True)
-            ]
-            names = [task.label_names for task in tasks]
-            for row, (text, encoding, cut) in enumerate(zip(window.ordered, window.encodings, window.cut, strict=True)):
-                probabilities = {
-                    task.name: dict(zip(labels, values[row], strict=True))
-                    for task, labels, values in zip(tasks, names, shares, strict=True)
-                }
-                latency = {"tokenize": window.tokenize_seconds, "model": seconds[row]}
-                made[text] = self._result(text, probabilities, len(encoding), cut, latency)
+        seconds = (took / len(values[0]) for values, took in runs for _ in values[0])
+        shares = self._calibrated([values for values, _ in runs])
+        made = {}
+        for text, encoding, cut, probabilities, model in zip(
+            window.ordered, window.encodings, window.cut, shares, seconds, strict=True
+        ):
+            latency = {"tokenize": window.tokenize_seconds, "model": model}
+            made[text] = self._result(text, probabilities, len(encoding), cut, latency)
         for index, text in enumerate(window.texts):
             yield window.errors[index] if index in window.errors else made[text]
+
+    def _calibrated(self, runs: Sequence[Sequence[NDArray[np.float32]]]) -> Iterator[dict[str, dict[str, float]]]:
+        """Task to label to probability for each message, from the logits of some batches."""
+        columns = []
+        for number, task in enumerate(self.tasks.tasks):
+            if runs:
+                logits = np.concatenate([values[number] for values in runs])
+                shares = _softmax(logits / self.folder.temperatures[task.name]).tolist()
+                columns.append([dict(zip(task.label_names, row, strict=True)) for row in shares])
+        for row in zip(*columns, strict=True):
+            yield dict(zip(self.tasks.task_names, row, strict=True))
 
     def _result(
         self, text: str, probabilities: dict[str, dict[str, float]], tokens: int, cut: bool, latency: dict[str, float]

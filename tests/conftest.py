@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from loopback_hub import LoopbackHub
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import DistilBertConfig
 
@@ -89,6 +90,27 @@ def own_folder(tiny_folder, tmp_path) -> Path:
     import shutil
 
     return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A loopback Hub; the Hub's client in this process talks to it, with a cache and a token of its own."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    with LoopbackHub() as server:
+        # The client reads its environment once, on import, into these public constants.
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", "hf_write")
+        disable_progress_bars()
+        yield server
+        enable_progress_bars()
 
 
 @pytest.fixture(scope="session")
