@@ -64,6 +64,23 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("repo", help="the repository, owner/name")
     pull.add_argument("--revision", help="commit, tag or branch; only a commit always means the same files")
     pull.add_argument("--json", action="store_true", help="print path and commit as JSON")
+
+    deploy = command("deploy", _deploy, "Create or update a Space; only shows what it would do, unless --yes is given.")
+    deploy.add_argument("space", help="the Space, owner/name; made if it is not there")
+    deploy.add_argument("--model", help="the model that the Space serves, a Hub repository owner/name")
+    deploy.add_argument("--revision", help="commit, tag or branch of the model, pinned as it is now")
+    deploy.add_argument("--training", action="store_true", help="deploy the training Space instead of the app")
+    deploy.add_argument(
+        "--variable", action="append", default=[], metavar="NAME=VALUE", help="a setting of the Space, public"
+    )
+    deploy.add_argument(
+        "--secret", action="append", default=[], metavar="NAME", help="a secret; its value is read from the environment"
+    )
+    deploy.add_argument(
+        "--hardware", help="flavour such as cpu-basic, zero-a10g or t4-small; left as it is if not given"
+    )
+    deploy.add_argument("--private", action="store_true", default=None, help="make a new Space private")
+    deploy.add_argument("--yes", action="store_true", help="do it")
     return parser
 
 
@@ -119,6 +136,33 @@ def _pull(args: argparse.Namespace) -> None:
         return
     print(path)
     print(f"Commit {commit}; its checksums are right.", file=sys.stderr)
+
+
+def _deploy(args: argparse.Namespace) -> None:
+    from . import deploy
+
+    if args.training == (args.model is not None):
+        raise ClassifierError("Give either --model owner/name, for the app, or --training.")
+    wrong = [text for text in args.variable if "=" not in text]
+    if wrong:
+        raise ClassifierError(f"The variable {wrong[0]!r} has no value; expected NAME=VALUE.")
+    options = {
+        "variables": dict(text.split("=", 1) for text in args.variable),
+        "secrets": args.secret,
+        "hardware": args.hardware,
+        "private": args.private,
+    }
+    if args.training:
+        plan = deploy.plan_training(args.space, **options)
+    else:
+        plan = deploy.plan_app(args.space, args.model, revision=args.revision, **options)
+    if args.yes:
+        print(deploy.apply(plan).repo_url)
+        return
+    print(deploy.describe(plan))
+    for path in sorted(deploy.existing_files(args.space) - plan.files.keys()):
+        print(f"would be removed: {path}")
+    print("Nothing was sent; run it with --yes to do it.", file=sys.stderr)
 
 
 if __name__ == "__main__":
