@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import ClassifierError
@@ -51,6 +51,17 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(classify)
     classify.add_argument("--json", action="store_true", help="print the result as JSON")
 
+    _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
+    _add_hub(command)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="a model folder or a Hub repository owner/name; the embedded model by default")
+    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
+
+
+def _add_hub(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
     push = command("push", _push, "Upload a model folder to the Hugging Face Hub, in one commit.")
     push.add_argument("folder", help="the model folder")
     push.add_argument("repo", help="the repository, owner/name; made if it is not there")
@@ -81,12 +92,100 @@ def _parser() -> argparse.ArgumentParser:
     )
     deploy.add_argument("--private", action="store_true", default=None, help="make a new Space private")
     deploy.add_argument("--yes", action="store_true", help="do it")
-    return parser
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help="a model folder or a Hub repository owner/name; the embedded model by default")
-    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
+def _add_train(train: argparse.ArgumentParser) -> None:
+    def pair(text: str) -> tuple[str, str]:
+        name, found, value = text.partition("=")
+        if not (name and found and value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+        return name, value
+
+    train.epilog = (
+        "example: python -m classifier train --tasks support --data messages.csv --column text=message "
+        "--base sentence-transformers/all-MiniLM-L6-v2 --out models/support. "
+        "All further settings (see classifier/settings.py) can stand in a YAML file, --config. "
+        "Several processes: accelerate launch --num_processes 2 -m classifier train ..."
+    )
+    train.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
+    train.add_argument("--preset", help="recipe: config1, config2, config3 or ours (default)")
+    train.add_argument(
+        "--sweep", nargs="*", metavar="PRESET", help="train several presets (all by default), keep the best"
+    )
+    train.add_argument("--tasks", help="task set: a desk's name (default support), or a JSON file with a declaration")
+    train.add_argument(
+        "--data", nargs="+", metavar="PATH", help="CSV, TSV, JSON, JSON Lines or Parquet files, or Hub data sets"
+    )
+    train.add_argument(
+        "--column", type=pair, action="append", metavar="NAME=COLUMN", help="where text or a task stands in --data"
+    )
+    train.add_argument(
+        "--aux", type=pair, action="append", metavar="NAME=PATH[:COLUMN]", help="auxiliary task, trained beside"
+    )
+    train.add_argument("--validation", metavar="FILE", help="validate on this file instead of a split of the data")
+    train.add_argument("--dev", metavar="FILE", help="held-out file for calibration and report")
+    train.add_argument("--base", help="encoder: folder or Hub name, DistilBERT or BERT")
+    train.add_argument("--out", metavar="FOLDER", help="model folder to write; the run's files go to FOLDER.run")
+    for name in (
+        "epochs",
+        "max-steps",
+        "batch-size",
+        "accumulation",
+        "max-tokens",
+        "patience",
+        "seed",
+        "checkpoint-steps",
+    ):
+        train.add_argument(f"--{name}", type=int)
+    for name in ("learning-rate", "layer-decay", "label-smoothing", "r-drop", "focal-gamma"):
+        train.add_argument(f"--{name}", type=float)
+    train.add_argument("--precision", choices=("auto", "bf16", "fp32"))
+    train.add_argument("--pooling", choices=("mean", "first"))
+    train.add_argument("--class-weights", action="store_true", default=None, help="weigh labels by inverse frequency")
+    train.add_argument("--noise", type=float, metavar="SHARE", help="share of the messages that get noise (0: none)")
+    train.add_argument("--report-to", nargs="+", metavar="TRACKER", help="for instance tensorboard, mlflow, trackio")
+    train.add_argument("--resume", action="store_true", help="continue from the newest checkpoint, if there is one")
+    train.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from .folder import REPORT, read_json
+    from .settings import TrainSettings, preset, read_settings_file
+
+    given = {key: value for key, value in vars(args).items() if value is not None}
+    values = {key: given[key] for key in given.keys() & TrainSettings.model_fields.keys() - {"data", "aux", "noise"}}
+    if args.data:
+        values["data"] = [{"path": path, "columns": dict(args.column or ())} for path in args.data]
+    if args.aux:
+        parts = [(name, *value.partition(":")) for name, value in args.aux]
+        values["aux"] = [{"name": name, "path": path, "column": column or None} for name, path, _, column in parts]
+    if args.noise is not None:
+        values["noise"] = {"rate": args.noise} if args.noise else None
+    named, filed = read_settings_file(args.config) if args.config else (None, {})
+    settings = TrainSettings.build(preset(args.preset or named or "ours"), filed, values)
+
+    from . import train  # torch is slow to load: only when the settings are right
+
+    if args.sweep is None:
+        train.train(settings, resume=args.resume)
+    else:
+        rows = train.sweep({**filed, **values}, args.sweep or None, resume=args.resume)
+        print(f"{'preset':10} {'score':>7} {'best step':>10} {'steps':>7} {'minutes':>8}", file=sys.stderr)
+        for row in rows:
+            minutes = f"{row['seconds'] / 60:8.1f}"
+            print(
+                f"{row['preset']:10} {row['score']:7.4f} {row['best_step']:10} {row['step']:7} {minutes}",
+                file=sys.stderr,
+            )
+    report = read_json(settings.out / REPORT)
+    if args.json:
+        print(json.dumps(report, ensure_ascii=False))
+        return
+    for name, part in report["evaluation"].items():
+        print(f"{name} (n = {part['n']})")
+        for task, scores in part["tasks"].items():
+            print(f"  {task:16} accuracy {scores['accuracy']:6.1%}  macro-F1 {scores['macro_f1']:.3f}")
+    print(f"The model is in {settings.out}, checkpoints, log and curves in {settings.run}.")
 
 
 def _classify(args: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from loopback_hub import LoopbackHub
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import DistilBertConfig
@@ -20,6 +21,10 @@ from classifier.desks import SUPPORT
 from classifier.export import write_model_folder
 from classifier.model import MultiTaskDistilBert
 from classifier.predict import Classifier
+
+# Loaded machines are slow; a test must not fail for that.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 WORDS = "i you my the a card charged twice refund please cancel order urgent log in account hours help what are fraud"
