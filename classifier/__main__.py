@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import ClassifierError
@@ -82,6 +82,17 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_model(benchmark)
     _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
+    _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
+    _add_hub(command)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="a model folder or a Hub repository owner/name; the embedded model by default")
+    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
+
+
+def _add_hub(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
     push = command("push", _push, "Upload a model folder to the Hugging Face Hub, in one commit.")
     push.add_argument("folder", help="the model folder")
     push.add_argument("repo", help="the repository, owner/name; made if it is not there")
@@ -97,10 +108,22 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("--json", action="store_true", help="print path and commit as JSON")
     return parser
 
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help="a model folder or a Hub repository owner/name; the embedded model by default")
-    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
+    deploy = command("deploy", _deploy, "Create or update a Space; only shows what it would do, unless --yes is given.")
+    deploy.add_argument("space", help="the Space, owner/name; made if it is not there")
+    deploy.add_argument("--model", help="the model that the Space serves, a Hub repository owner/name")
+    deploy.add_argument("--revision", help="commit, tag or branch of the model, pinned as it is now")
+    deploy.add_argument("--training", action="store_true", help="deploy the training Space instead of the app")
+    deploy.add_argument(
+        "--variable", action="append", default=[], metavar="NAME=VALUE", help="a setting of the Space, public"
+    )
+    deploy.add_argument(
+        "--secret", action="append", default=[], metavar="NAME", help="a secret; its value is read from the environment"
+    )
+    deploy.add_argument(
+        "--hardware", help="flavour such as cpu-basic, zero-a10g or t4-small; left as it is if not given"
+    )
+    deploy.add_argument("--private", action="store_true", default=None, help="make a new Space private")
+    deploy.add_argument("--yes", action="store_true", help="do it")
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
@@ -305,6 +328,33 @@ def _benchmark(args: argparse.Namespace) -> None:
     texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
     report = run_benchmark(classifier, texts, weights=args.weights, rounds=args.rounds)
     print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
+
+
+def _deploy(args: argparse.Namespace) -> None:
+    from . import deploy
+
+    if args.training == (args.model is not None):
+        raise ClassifierError("Give either --model owner/name, for the app, or --training.")
+    wrong = [text for text in args.variable if "=" not in text]
+    if wrong:
+        raise ClassifierError(f"The variable {wrong[0]!r} has no value; expected NAME=VALUE.")
+    options = {
+        "variables": dict(text.split("=", 1) for text in args.variable),
+        "secrets": args.secret,
+        "hardware": args.hardware,
+        "private": args.private,
+    }
+    if args.training:
+        plan = deploy.plan_training(args.space, **options)
+    else:
+        plan = deploy.plan_app(args.space, args.model, revision=args.revision, **options)
+    if args.yes:
+        print(deploy.apply(plan).repo_url)
+        return
+    print(deploy.describe(plan))
+    for path in sorted(deploy.existing_files(args.space) - plan.files.keys()):
+        print(f"would be removed: {path}")
+    print("Nothing was sent; run it with --yes to do it.", file=sys.stderr)
 
 
 if __name__ == "__main__":
