@@ -336,7 +336,7 @@ def write_model_folder(
     tokenizer.enable_truncation(max_tokens)
     tokenizer.save(str(path / TOKENIZER))
     write_json(path / CALIBRATION, {"temperatures": dict(temperatures or {})})
-    write_json(path / POLICY, Policy.for_tasks(tasks).model_dump())
+    write_json(path / POLICY, Policy.for_tasks(tasks).to_dict())
     metadata = {"format": FORMAT, "task_set": tasks.to_dict(), "max_tokens": max_tokens}
     batches = [_tensors(tokenizer, samples[i : i + 32]) for i in range(0, len(samples), 32)]
     onnx.save(build_onnx(model, scheme or Int8Scheme(), batches, metadata), path / ONNX_INT8)
