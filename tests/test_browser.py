@@ -195,6 +195,40 @@ def test_a_phone_shows_box_button_and_answer_without_scrolling_sideways(visited,
     assert (sum(map(int, ground.strip("rgb()").split(","))) < 150) == (theme == "dark")
 
 
+FAINT_TEXTS = """
+const channels = (colour) => colour.match(/[\\d.]+/g).map(Number);
+const luminance = (colour) => channels(colour).slice(0, 3).map((c) => c / 255)
+  .map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+  .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+const opaque = (colour) => colour !== "transparent" && (channels(colour)[3] ?? 1) === 1;
+const ground = (element) => {
+  const colour = getComputedStyle(element).backgroundColor;
+  return opaque(colour) || !element.parentElement ? colour : ground(element.parentElement);
+};
+const faint = [];
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+for (let node = texts.nextNode(); node; node = texts.nextNode()) {
+  const element = node.parentElement;
+  if (!/[\\p{L}\\p{N}]/u.test(node.data) || !element.checkVisibility() || !element.offsetParent) continue;
+  const [high, low] = [getComputedStyle(element).color, ground(element)].map(luminance).sort((a, b) => b - a);
+  if ((high + 0.05) / (low + 0.05) < 4.5) faint.push(node.data.trim());
+}
+return faint;
+"""
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_text_on_the_page_is_readable(visited, theme):
+    visited.open(theme=theme)
+    visited.put("please refund my order " * 30)
+    visited.find("#analyze").click()
+    visited.until(visited.answered)
+    visited.find("#route summary").click()
+    visited.find("#json button").click()
+    visited.until(lambda: '"probabilities"' in visited.find("#json").text)
+    assert visited.driver.execute_script(FAINT_TEXTS) == []
+
+
 def test_the_desktop_shows_box_button_and_answer_at_once(visited):
     visited.open()
     visited.message.send_keys("please refund my order", Keys.ENTER)
