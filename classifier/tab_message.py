@@ -27,13 +27,14 @@ def message_tab(service: Service) -> None:
         examples = _examples(tasks)
     shown = [route, cards, data]
     events = {**MODEL_EVENTS, "api_visibility": "private", "show_progress_on": [route, cards]}
-    analyze.click(service.show, message, shown, **events)
+    answering = [analyze.click(service.show, message, shown, **events)]
     for example in examples:
-        example.click(lambda text: (text, *service.show(text)), example, [message, *shown], **events)
+        answering.append(example.click(lambda text: (text, *service.show(text)), example, [message, *shown], **events))
     clear.click(
         lambda: ("", page.banner_waiting(tasks), page.cards_waiting(tasks), None),
         None,
         [message, *shown],
+        cancels=answering,  # or a late answer would stand beside an empty box
         queue=False,
         show_progress="hidden",
         api_visibility="private",
