@@ -255,6 +255,8 @@ class Classifier:
         found = dict(
             zip(window.ordered, self._calibrated([self._run(feed)[0] for feed in window.feeds()]), strict=True)
         )
+        shares = self._calibrated([self._run(feed)[0] for feed in window.feeds()])
+        found = dict(zip(window.ordered, shares, strict=True))
         return [found[text] for text in texts]
 
     def part_read(self, text: str) -> str:
@@ -323,8 +325,27 @@ class Classifier:
         ):
             latency = {"tokenize": window.tokenize_seconds, "model": model}
             made[text] = self._result(text, own, len(encoding), cut, latency)
+        seconds = (took / len(values[0]) for values, took in runs for _ in values[0])
+        shares = self._calibrated([values for values, _ in runs])
+        made = {}
+        for text, encoding, cut, probabilities, model in zip(
+            window.ordered, window.encodings, window.cut, shares, seconds, strict=True
+        ):
+            latency = {"tokenize": window.tokenize_seconds, "model": model}
+            made[text] = self._result(text, probabilities, len(encoding), cut, latency)
         for index, text in enumerate(window.texts):
             yield window.errors[index] if index in window.errors else made[text]
+
+    def _calibrated(self, runs: Sequence[Sequence[NDArray[np.float32]]]) -> Iterator[dict[str, dict[str, float]]]:
+        """Task to label to probability for each message, from the logits of some batches."""
+        columns = []
+        for number, task in enumerate(self.tasks.tasks):
+            if runs:
+                logits = np.concatenate([values[number] for values in runs])
+                shares = _softmax(logits / self.folder.temperatures[task.name]).tolist()
+                columns.append([dict(zip(task.label_names, row, strict=True)) for row in shares])
+        for row in zip(*columns, strict=True):
+            yield dict(zip(self.tasks.task_names, row, strict=True))
 
     def _result(
         self, text: str, probabilities: dict[str, dict[str, float]], tokens: int, cut: bool, latency: dict[str, float]
