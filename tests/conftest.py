@@ -8,11 +8,13 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
+from loopback_hub import LoopbackHub
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import DistilBertConfig
 
@@ -91,6 +93,37 @@ def own_folder(tiny_folder, tmp_path) -> Path:
     return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
 
 
+@pytest.fixture
+def free_port() -> int:
+    """A port that nothing listens on."""
+    import socket
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A loopback Hub; the Hub's client in this process talks to it, with a cache and a token of its own."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    with LoopbackHub() as server:
+        # The client reads its environment once, on import, into these public constants.
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", "hf_write")
+        disable_progress_bars()
+        yield server
+        enable_progress_bars()
+
+
 @pytest.fixture(scope="session")
 def classifier(tiny_folder) -> Classifier:
     """A classifier on the tiny folder."""
@@ -104,3 +137,14 @@ def gold_dev() -> list[dict]:
     if not path.is_file():
         pytest.skip(f"the development messages are not at {path}")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def page_url(classifier) -> Iterator[str]:
+    """The address of a running page on the tiny model."""
+    import app
+
+    demo = app.build_demo(classifier)
+    _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True, mcp_server=app.mcp_installed())
+    yield url
+    demo.close()
