@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .errors import ClassifierError
@@ -52,7 +52,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(classify)
     classify.add_argument("--json", action="store_true", help="print the result as JSON")
 
-    score = command("score", _score, "Classify every row of files, whatever their size.")
+    _add_score(command("score", _score, "Classify every row of files, whatever their size."))
+    _add_benchmark(command("benchmark", _benchmark, "Measure the speed of several ways to answer, side by side."))
+    _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
+    _add_hub(command)
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", help="a model folder or a Hub repository owner/name; the embedded model by default")
+    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
+
+
+def _add_score(score: argparse.ArgumentParser) -> None:
     score.add_argument(
         "inputs", nargs="+", metavar="IN", help="files, globs, URLs (s3://, hf://, ...), or - for a pipe"
     )
@@ -73,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--json", action="store_true", help="a JSON summary of each file on standard error")
     _add_model(score)
 
-    benchmark = command("benchmark", _benchmark, "Measure the speed of several ways to answer, side by side.")
+
+def _add_benchmark(benchmark: argparse.ArgumentParser) -> None:
     benchmark.add_argument("--data", metavar="FILE", help="messages, any table; the desk's examples if left out")
     benchmark.add_argument("--weights", metavar="FOLDER", help="float weights of the model, to compare with torch")
     benchmark.add_argument("--messages", type=int, default=1000, metavar="N", help="how many, spread over the file")
@@ -81,7 +94,9 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--threads", type=int, metavar="N", help="of every way; all cores if left out")
     benchmark.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_model(benchmark)
-    _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
+
+
+def _add_hub(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> None:
     push = command("push", _push, "Upload a model folder to the Hugging Face Hub, in one commit.")
     push.add_argument("folder", help="the model folder")
     push.add_argument("repo", help="the repository, owner/name; made if it is not there")
@@ -95,12 +110,23 @@ def _parser() -> argparse.ArgumentParser:
     pull.add_argument("repo", help="the repository, owner/name")
     pull.add_argument("--revision", help="commit, tag or branch; only a commit always means the same files")
     pull.add_argument("--json", action="store_true", help="print path and commit as JSON")
-    return parser
 
-
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", help="a model folder or a Hub repository owner/name; the embedded model by default")
-    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
+    deploy = command("deploy", _deploy, "Create or update a Space; only shows what it would do, unless --yes is given.")
+    deploy.add_argument("space", help="the Space, owner/name; made if it is not there")
+    deploy.add_argument("--model", help="the model that the Space serves, a Hub repository owner/name")
+    deploy.add_argument("--revision", help="commit, tag or branch of the model, pinned as it is now")
+    deploy.add_argument("--training", action="store_true", help="deploy the training Space instead of the app")
+    deploy.add_argument(
+        "--variable", action="append", default=[], metavar="NAME=VALUE", help="a setting of the Space, public"
+    )
+    deploy.add_argument(
+        "--secret", action="append", default=[], metavar="NAME", help="a secret; its value is read from the environment"
+    )
+    deploy.add_argument(
+        "--hardware", help="flavour such as cpu-basic, zero-a10g or t4-small; left as it is if not given"
+    )
+    deploy.add_argument("--private", action="store_true", default=None, help="make a new Space private")
+    deploy.add_argument("--yes", action="store_true", help="do it")
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
@@ -154,6 +180,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--noise", type=float, metavar="SHARE", help="share of the messages that get noise (0: none)")
     train.add_argument("--report-to", nargs="+", metavar="TRACKER", help="for instance tensorboard, mlflow, trackio")
     train.add_argument("--resume", action="store_true", help="continue from the newest checkpoint, if there is one")
+    train.add_argument("--benchmark", action="store_true", help="only measure the speed of training on this machine")
     train.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -172,6 +199,10 @@ def _train(args: argparse.Namespace) -> None:
         values["noise"] = {"rate": args.noise} if args.noise else None
     named, filed = read_settings_file(args.config) if args.config else (None, {})
     settings = TrainSettings.build(preset(args.preset or named or "ours"), filed, values)
+
+    if args.benchmark:
+        _print_speed(settings, args.json)
+        return
 
     from . import train  # torch is slow to load: only when the settings are right
 
@@ -195,6 +226,21 @@ def _train(args: argparse.Namespace) -> None:
         for task, scores in part["tasks"].items():
             print(f"  {task:16} accuracy {scores['accuracy']:6.1%}  macro-F1 {scores['macro_f1']:.3f}")
     print(f"The model is in {settings.out}, checkpoints, log and curves in {settings.run}.")
+
+
+def _print_speed(settings: Any, as_json: bool) -> None:
+    from .speed import measure_training
+
+    found = measure_training(settings)
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(f"{found['device']}, {found['precision']}, measured peak {found['peak_flops'] / 1e12:.2f} TFLOP/s")
+    print(f"{'':10} {'messages/s':>11} {'tokens/s':>9} {'padding':>8} {'of peak':>8}")
+    for name, row in found["ways"].items():
+        speeds = f"{row['messages_per_second']:11.1f} {row['tokens_per_second']:9.0f}"
+        print(f"{name:10} {speeds} {row['padding']:8.1%} {row['share_of_peak']:8.1%}")
+    print(f"Our way trains on {found['ratio']:.1f} times as many messages a second.")
 
 
 def _classify(args: argparse.Namespace) -> None:
@@ -285,6 +331,33 @@ def _benchmark(args: argparse.Namespace) -> None:
     texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
     report = run_benchmark(classifier, texts, weights=args.weights, rounds=args.rounds)
     print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
+
+
+def _deploy(args: argparse.Namespace) -> None:
+    from . import deploy
+
+    if args.training == (args.model is not None):
+        raise ClassifierError("Give either --model owner/name, for the app, or --training.")
+    wrong = [text for text in args.variable if "=" not in text]
+    if wrong:
+        raise ClassifierError(f"The variable {wrong[0]!r} has no value; expected NAME=VALUE.")
+    options = {
+        "variables": dict(text.split("=", 1) for text in args.variable),
+        "secrets": args.secret,
+        "hardware": args.hardware,
+        "private": args.private,
+    }
+    if args.training:
+        plan = deploy.plan_training(args.space, **options)
+    else:
+        plan = deploy.plan_app(args.space, args.model, revision=args.revision, **options)
+    if args.yes:
+        print(deploy.apply(plan).repo_url)
+        return
+    print(deploy.describe(plan))
+    for path in sorted(deploy.existing_files(args.space) - plan.files.keys()):
+        print(f"would be removed: {path}")
+    print("Nothing was sent; run it with --yes to do it.", file=sys.stderr)
 
 
 if __name__ == "__main__":
