@@ -1,18 +1,21 @@
-"""Labelled messages: read from files, checked against the task set, split and identified by a hash."""
+"""Labelled messages: read from files, checked against the task set, and identified by a hash."""
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ClassifierError
-from .tasks import TaskSet
+from .noise import EVALUATION_NOISE, NoiseSettings, add_noise
+from .tables import Table, read_table
+from .tasks import Label, Task, TaskSet
 
 #: Stands for a label that a row does not have; torch's cross-entropy ignores it.
 MISSING = -100
@@ -25,36 +28,268 @@ class Examples:
     Attributes:
         texts: The messages, (n,).
         labels: Task to label indices, (n,) int64, MISSING where a row has none.
+        weights: How much each row counts in the loss, (n,) float32, or None where all count 1.
     """
 
     texts: list[str]
     labels: Mapping[str, NDArray[np.int64]]
+    weights: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.texts)
 
+    def take(self, rows: Sequence[int] | NDArray[Any]) -> Examples:
+        """The rows of these positions, in their order."""
+        rows = np.asarray(rows, np.int64)
+        return Examples(
+            [self.texts[row] for row in rows],
+            {task: values[rows] for task, values in self.labels.items()},
+            None if self.weights is None else self.weights[rows],
+        )
 
-def read_examples(path: str | Path, tasks: TaskSet) -> Examples:
+    @property
+    def row_weights(self) -> NDArray[np.float32]:
+        """How much each row counts in the loss, (n,)."""
+        return np.ones(len(self), np.float32) if self.weights is None else self.weights
+
+    def content_hash(self) -> str:
+        """16 hex digits that identify texts, labels and weights, in whatever order the rows stand."""
+        rows = sorted(
+            f"{text}\x1f{[int(values[row]) for values in self.labels.values()]}\x1f{self.row_weights[row]:g}"
+            for row, text in enumerate(self.texts)
+        )
+        return hashlib.sha256("\x1e".join([*self.labels, *rows]).encode()).hexdigest()[:16]
+
+
+@dataclass
+class DataReport:
+    """What was found in the data, as counts.
+
+    Attributes:
+        rows: Rows read, per source.
+        empty: Rows dropped because they hold no text.
+        duplicates: Rows dropped because the same text stands before them.
+        conflicts: Those of the duplicates that were labelled differently; the first reading was kept.
+        held_out: Rows dropped because the text stands in a held-out file.
+    """
+
+    rows: dict[str, int] = field(default_factory=dict)
+    empty: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    held_out: int = 0
+
+
+def text_key(text: str) -> str:
+    """What two messages share when they differ only in case and white space."""
+    return " ".join(text.lower().split())
+
+
+def read_examples(
+    path: str | Path,
+    tasks: TaskSet,
+    *,
+    columns: Mapping[str, str] | None = None,
+    split: str = "train",
+    weight: float = 1.0,
+    report: DataReport | None = None,
+) -> Examples:
     """Read labelled messages.
 
+    Tasks whose column the table lacks, and cells that are empty, become MISSING. Rows without text are
+    dropped.
+
     Args:
-        path: A JSON Lines file, gzip'd if it ends in ``.gz``, with ``text`` and one key per task.
+        path: A CSV, TSV, JSON, JSON Lines or Parquet file, gzip'd if it ends in ``.gz``, or the name of a
+            Hub data set, ``owner/name`` or ``owner/name:configuration``.
         tasks: The task set that the labels belong to.
+        columns: ``"text"`` or a task's name to the column that holds it, where the names differ.
+        split: Which split of a Hub data set.
+        weight: How much each row counts in the loss.
+        report: Counts what is read and dropped.
 
     Raises:
-        ClassifierError: The file cannot be read, or holds a label outside the task set.
+        ClassifierError: The table cannot be read, lacks the text column, a column named in `columns` or
+            every task's column, or holds a label outside the task set.
     """
-    try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if str(path).endswith(".gz")
-            else Path(path).open(encoding="utf-8") as f
-        ):
-            rows = [json.loads(line) for line in f]
-    except (OSError, ValueError) as error:
-        raise ClassifierError(f"{str(path)!r} cannot be read as JSON Lines: {error}.") from None
-    labels = {
-        task.name: np.array([task.index(row[task.name]) if row.get(task.name) else MISSING for row in rows], np.int64)
-        for task in tasks.tasks
+    return _examples(str(path), read_table(path, split), tasks, columns or {}, weight, report)
+
+
+def read_auxiliary(
+    name: str, path: str | Path, column: str | None = None, *, split: str = "train", report: DataReport | None = None
+) -> tuple[Task, Examples]:
+    """Read a table whose labels declare a task by themselves, in alphabetical order.
+
+    Args:
+        name: Name of the task.
+        path: As in `read_examples`.
+        column: The column with the labels; the only one beside ``text`` if None.
+        split: Which split of a Hub data set.
+        report: Counts what is read and dropped.
+
+    Returns:
+        The task and its examples.
+
+    Raises:
+        ClassifierError: The table cannot be read, or it isn't clear which column holds the labels.
+    """
+    table = read_table(path, split)
+    others = [found for found in table if found != "text"]
+    if column is None and len(others) == 1:
+        column = others[0]
+    if column is None or column not in table:
+        raise ClassifierError(
+            f"{str(path)!r} has the columns {', '.join(table)}; it isn't clear which one holds the labels of "
+            f"{name!r}. Name it: {name}={path}:COLUMN."
+        )
+    labels = sorted({str(value) for value in table[column] if value not in (None, "")})
+    task = Task(name, f"{name} (auxiliary)", tuple(Label(label) for label in labels))
+    tasks = TaskSet(name, name, (task,))
+    return task, _examples(str(path), table, tasks, {name: column}, 1.0, report)
+
+
+def _examples(
+    path: str,
+    table: Table,
+    tasks: TaskSet,
+    columns: Mapping[str, str],
+    weight: float,
+    report: DataReport | None,
+) -> Examples:
+    names = {"text": "text", **{name: name for name in tasks.task_names}, **columns}
+    _check_columns(path, table, names, tasks, columns)
+    texts = ["" if text is None else str(text) for text in table[names["text"]]]
+    labels = {}
+    for task in tasks.tasks:
+        if names[task.name] in table:
+            labels[task.name] = _indices(path, task, table[names[task.name]])
+        else:
+            labels[task.name] = np.full(len(texts), MISSING, np.int64)
+    full = [row for row, text in enumerate(texts) if text.strip()]
+    if not full:
+        raise ClassifierError(f"{path!r} holds no messages; expected at least one row with text.")
+    if report is not None:
+        report.rows[path] = len(texts)
+        report.empty += len(texts) - len(full)
+    return Examples(texts, labels, np.full(len(texts), weight, np.float32)).take(full)
+
+
+def _check_columns(
+    path: str, table: Mapping[str, Sequence[Any]], names: Mapping[str, str], tasks: TaskSet, mapped: Mapping[str, str]
+) -> None:
+    unknown = sorted(mapped.keys() - {"text", *tasks.task_names})
+    if unknown:
+        raise ClassifierError(
+            f"Columns are mapped for {', '.join(unknown)}; expected text or a task: {', '.join(tasks.task_names)}."
+        )
+    missing = [names[name] for name in ("text", *mapped) if names[name] not in table]
+    if not missing and not any(names[name] in table for name in tasks.task_names):
+        missing = [names[name] for name in tasks.task_names]
+    if missing:
+        raise ClassifierError(
+            f"{path!r} has no column {' or '.join(repr(name) for name in dict.fromkeys(missing))}; it has "
+            f"{', '.join(map(repr, table)) or 'none'}. Rename it, or map it with --column NAME=COLUMN."
+        )
+
+
+def _indices(path: str, task: Task, values: Sequence[Any]) -> NDArray[np.int64]:
+    known = {name: index for index, name in enumerate(task.label_names)}
+    indices = np.full(len(values), MISSING, np.int64)
+    for row, value in enumerate(values):
+        if value is None or not str(value).strip():
+            continue
+        if str(value).strip() not in known:
+            raise ClassifierError(
+                f"{path!r}, row {row + 1}: {value!r} is not a label of {task.name!r}; its labels are "
+                f"{', '.join(task.label_names)}. Correct the row, leave the cell empty, or choose other --tasks."
+            )
+        indices[row] = known[str(value).strip()]
+    return indices
+
+
+def concatenate(parts: Sequence[Examples]) -> Examples:
+    """The rows of all parts, which have the same tasks."""
+    return Examples(
+        [text for part in parts for text in part.texts],
+        {task: np.concatenate([part.labels[task] for part in parts]) for task in parts[0].labels},
+        np.concatenate([part.row_weights for part in parts]),
+    )
+
+
+def deduplicate(examples: Examples, held_out: Sequence[Examples] = (), report: DataReport | None = None) -> Examples:
+    """Keep the first row of each text, and none that stands in a held-out set.
+
+    A text that several sources label for different tasks stays one row per task set labelled: only a row
+    that adds no label to the earlier ones is a duplicate.
+
+    Args:
+        examples: The rows.
+        held_out: Examples that must not be trained on.
+        report: Counts what is dropped.
+    """
+    report = report or DataReport()
+    closed = {text_key(text) for part in held_out for text in part.texts}
+    seen: dict[str, dict[str, int]] = {}
+    keep = []
+    for row, text in enumerate(examples.texts):
+        key = text_key(text)
+        if key in closed:
+            report.held_out += 1
+            continue
+        labels = {task: int(values[row]) for task, values in examples.labels.items() if values[row] != MISSING}
+        before = seen.setdefault(key, {})
+        if before and labels.keys() <= before.keys():
+            report.duplicates += 1
+            report.conflicts += any(before[task] != label for task, label in labels.items())
+            continue
+        before.update({task: label for task, label in labels.items() if task not in before})
+        keep.append(row)
+    return examples.take(keep)
+
+
+def describe(examples: Examples, tasks: TaskSet) -> dict[str, Any]:
+    """Size, lengths in characters and share of each label, as plain data for a report."""
+    lengths = np.array([len(text) for text in examples.texts] or [0])
+    shares = {}
+    for task in tasks.tasks:
+        known = examples.labels[task.name][examples.labels[task.name] != MISSING]
+        counts = np.bincount(known, minlength=len(task.labels))
+        shares[task.name] = {
+            "labelled": len(known),
+            "shares": {
+                name: round(float(count) / max(len(known), 1), 4)
+                for name, count in zip(task.label_names, counts, strict=True)
+            },
+        }
+    return {
+        "rows": len(examples),
+        "characters": {"median": float(np.median(lengths)), "p95": float(np.percentile(lengths, 95))},
+        "tasks": shares,
+        "hash": examples.content_hash(),
     }
-    return Examples([row["text"] for row in rows], labels)
+
+
+def mood_tones(examples: Examples, tasks: TaskSet) -> list[str | None]:
+    """Per row the tone of its mood label, None where it has none."""
+    if tasks.mood_task is None:
+        return [None] * len(examples)
+    tones = [label.tone for label in tasks.task(tasks.mood_task).labels]
+    return [None if index == MISSING else tones[index] for index in examples.labels[tasks.mood_task]]
+
+
+def noisy_copy(
+    examples: Examples, tasks: TaskSet, *, seed: int | str = 0, settings: NoiseSettings = EVALUATION_NOISE
+) -> Examples:
+    """The same rows with noise, fixed by the seed: each row's noise depends on its position and nothing else.
+
+    Args:
+        examples: The rows.
+        tasks: The task set, for the tone of each row's mood.
+        seed: Another seed, another copy.
+        settings: How often and how strongly; the noise of evaluation copies by default.
+    """
+    noisy = [
+        add_noise(text, random.Random(f"{seed}/{row}"), settings, tone)
+        for row, (text, tone) in enumerate(zip(examples.texts, mood_tones(examples, tasks), strict=True))
+    ]
+    return replace(examples, texts=noisy)

@@ -81,7 +81,7 @@ def write_model_folder(
     tokenizer.enable_truncation(max_tokens)
     tokenizer.save(str(path / TOKENIZER))
     write_json(path / CALIBRATION, {"temperatures": dict(temperatures or {})})
-    write_json(path / POLICY, Policy.for_tasks(tasks).model_dump())
+    write_json(path / POLICY, Policy.for_tasks(tasks).to_dict())
     write_onnx(path, model, tasks, tokenizer, max_tokens=max_tokens, samples=samples, scheme=scheme)
     if float_onnx:
         write_onnx(path, model, tasks, tokenizer, max_tokens=max_tokens, float_onnx=True)

@@ -3,134 +3,28 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from .errors import ClassifierError
+from .reasons import Priority, Reason, Route, RunnerUp, amounts, compared, first_two, likely, percent, words
+from .rules import Name, PriorityRule, Probabilities, QueueRule, Rule, Share, Strict, Term, Terms
 from .tasks import TaskSet
-
-Probabilities = Mapping[str, Mapping[str, float]]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Priority = Literal["P1", "P2", "P3", "P4"]
 
 #: The actions of a desk whose task set has no task for them.
 ACCEPT, REVIEW = "accept", "review"
 
+#: Expected costs that differ by less than this part of the largest cost are equal; rounding errors are smaller.
+SAME_COST = 1e-9
 
-@dataclass(frozen=True)
-class Reason:
-    """One thing that decided a route.
-
-    Attributes:
-        code: For programs, such as ``"angry_customer"``.
-        text: For people, with the numbers it rests on.
-    """
-
-    code: str
-    text: str
+Cost = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 
 
-@dataclass(frozen=True)
-class Route:
-    """What the desk does with a message.
-
-    Attributes:
-        action: The decision.
-        queue: Where the message goes.
-        priority: ``"P1"`` (at once) to ``"P4"`` (when there is time).
-        automatic: Whether it is answered without a person.
-        reasons: What decided it, in that order.
-    """
-
-    action: str
-    queue: str
-    priority: Priority
-    automatic: bool
-    reasons: tuple[Reason, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The route as plain data, part of every result."""
-        return {
-            "action": self.action,
-            "queue": self.queue,
-            "priority": self.priority,
-            "automatic": self.automatic,
-            "reasons": [{"code": reason.code, "text": reason.text} for reason in self.reasons],
-        }
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Condition(_Strict):
-    """When a rule applies: every named task must agree, and a term must occur if terms are given.
-
-    Attributes:
-        labels: For each task, the labels that count.
-        at_least: The least probability that the counting labels of a task need together.
-        terms: Words or phrases; a trailing ``*`` matches any ending. Case doesn't matter.
-    """
-
-    labels: dict[str, list[str]] = {}
-    at_least: Share = 0.5
-    terms: list[str] = []
-
-    @cached_property
-    def _term_pattern(self) -> re.Pattern[str]:
-        terms = (re.escape(term).replace(r"\*", r"\w*").replace(r"\ ", r"\s+") for term in self.terms)
-        return re.compile(rf"(?<!\w)(?:{'|'.join(terms)})(?!\w)", re.IGNORECASE)
-
-    def evidence(self, probabilities: Probabilities, text: str) -> dict[str, str] | None:
-        """What makes the condition true, as placeholders for a reason; None when it is false.
-
-        Args:
-            probabilities: Task to label to probability.
-            text: The message.
-        """
-        found: dict[str, str] = {}
-        for task, labels in self.labels.items():
-            likely = max(labels, key=lambda label: probabilities[task][label])
-            share = sum(probabilities[task][label] for label in labels)
-            if share < self.at_least:
-                return None
-            found[task] = f"{_words(likely)} {percent(share)}"
-        if self.terms:
-            match = self._term_pattern.search(text)
-            if match is None:
-                return None
-            found["term"] = match.group()
-        return found
-
-
-class Rule(Condition):
-    """A safety rule: where it applies, the route is at least as cautious as its action."""
-
-    code: str
-    action: str
-    text: str
-
-
-class QueueRule(Condition):
-    """Sends messages to a queue; the first that applies wins."""
-
-    queue: str
-    actions: list[str] = []
-
-
-class PriorityRule(Condition):
-    """Gives messages a priority; the first that applies wins."""
-
-    priority: Priority
-
-
-class Policy(_Strict):
+class Policy(Strict):
     """Costs, thresholds and rules of a desk. Pure: the same probabilities, text and policy give the same route.
 
     Attributes:
@@ -140,9 +34,13 @@ class Policy(_Strict):
             message is accepted as classified, or reviewed by a person when the model is unsure.
         actions: All actions, from the least to the most cautious.
         automatic: The actions that no person sees.
-        costs: ``costs[chosen][right]``: what it costs to choose one action where another was right.
+        costs: ``costs[chosen][right]``: what it costs to choose one action where another was right. Only
+            their proportions matter. If empty, every wrong choice costs 1.
         automatic_needs: The confidence that each task must reach before an automatic action.
+        automatic_lead: How far ahead of the second each of these tasks' first label must be.
+        automatic_when_fragile: Whether messages whose route small changes would flip are still automatic.
         unsure: The action when an automatic one is not allowed.
+        always_escalate: Terms whose messages get the most cautious action, whatever the model says.
         rules: Safety rules; all that apply count.
         queues: Queue rules, in order.
         default_queue: Queue when none applies.
@@ -150,29 +48,53 @@ class Policy(_Strict):
     """
 
     format: Literal[1] = 1
-    version: str
+    version: Name
     action_task: str | None
-    actions: list[str] = Field(min_length=1)
+    actions: list[Name] = Field(min_length=1)
     automatic: list[str]
-    costs: dict[str, dict[str, Annotated[float, Field(ge=0.0)]]] = {}
-    automatic_needs: dict[str, Share] = {}
+    costs: dict[str, dict[str, Cost]] = Field(default_factory=dict)
+    automatic_needs: dict[str, Share] = Field(default_factory=dict)
+    automatic_lead: Share = 0.0
+    automatic_when_fragile: bool = False
     unsure: str
-    rules: list[Rule] = []
-    queues: list[QueueRule] = []
-    default_queue: str = "general"
-    priorities: list[PriorityRule] = []
+    always_escalate: list[Term] = Field(default_factory=list)
+    rules: list[Rule] = Field(default_factory=list)
+    queues: list[QueueRule] = Field(default_factory=list)
+    default_queue: Name = "general"
+    priorities: list[PriorityRule] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _actions_are_known(self) -> Policy:
+        if len(set(self.actions)) < len(self.actions):
+            raise ValueError("actions lists an action twice")
         named = [*self.automatic, self.unsure, *(rule.action for rule in self.rules), *self.costs]
         named += [action for row in self.costs.values() for action in row]
         named += [action for rule in self.queues for action in rule.actions]
         unknown = sorted(set(named) - set(self.actions))
         if unknown:
             raise ValueError(f"{', '.join(unknown)} is not among the actions {', '.join(self.actions)}")
-        if self.unsure in self.automatic:
-            raise ValueError(f"unsure is {self.unsure!r}, an automatic action; it must be one that a person sees")
+        if set(self.actions[: len(self.automatic)]) != set(self.automatic) or self.unsure in self.automatic:
+            raise ValueError(
+                "automatic actions are the least cautious: they stand first in actions, and neither unsure nor the "
+                "last action is one"
+            )
         return self
+
+    @model_validator(mode="after")
+    def _costs_are_complete(self) -> Policy:
+        for chosen, row in self.costs.items():
+            missing = set(self.costs) - set(row)
+            if missing:
+                raise ValueError(f"costs.{chosen} lacks the cost where {', '.join(sorted(missing))} was right")
+        if self.costs and not any(cost for row in self.costs.values() for cost in row.values()):
+            raise ValueError(
+                "costs are all 0, so that nothing could be decided; leave costs out if all mistakes weigh the same"
+            )
+        return self
+
+    @cached_property
+    def _always(self) -> Terms:
+        return Terms(terms=self.always_escalate)
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: str = "The policy") -> Policy:
@@ -189,9 +111,10 @@ class Policy(_Strict):
             return cls.model_validate(data)
         except ValidationError as error:
             faults = "; ".join(
-                f"{'.'.join(map(str, fault['loc'])) or 'policy'}: {fault['msg']}" for fault in error.errors()
+                f"{'.'.join(map(str, fault['loc'])) or 'policy'}: {fault['msg'].removeprefix('Value error, ')}"
+                for fault in error.errors()
             )
-            raise ClassifierError(f"{where} cannot be used: {faults}. Correct these values in the file.") from None
+            raise ClassifierError(f"{where} cannot be used: {faults}. Correct these values.") from None
 
     @classmethod
     def from_file(cls, path: str | Path) -> Policy:
@@ -217,99 +140,191 @@ class Policy(_Strict):
             unsure=REVIEW,
         )
 
+    def to_dict(self) -> dict[str, Any]:
+        """The policy as plain data, as a policy file holds it; what was left to defaults stays out."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    def changed(self, **values: Any) -> Policy:
+        """A copy with other values, validated like a file; raises ClassifierError as `from_dict` does."""
+        return self.from_dict({**self.to_dict(), **values}, where="The changed policy")
+
     def check(self, tasks: TaskSet) -> None:
-        """Make sure that every task and label that the policy names exists.
+        """Make sure that every task and label that the policy names exists, and every action can be decided.
 
         Raises:
             ClassifierError: One does not.
         """
         if self.action_task is not None:
-            missing = set(tasks.task(self.action_task).label_names) - set(self.actions)
-            if missing:
-                raise ClassifierError(
-                    f"The policy {self.version!r} lists no action {', '.join(sorted(missing))}, which task "
-                    f"{self.action_task!r} can recommend; add it to 'actions', by caution."
-                )
+            labels = set(tasks.task(self.action_task).label_names)
+            for what, names in {"actions": self.actions, "costs": self.costs or labels}.items():
+                missing = sorted(labels - set(names))
+                if missing:
+                    raise ClassifierError(
+                        f"The policy {self.version!r} lacks {', '.join(missing)} in {what!r}, which task "
+                        f"{self.action_task!r} can recommend; add {'it' if len(missing) == 1 else 'them'}."
+                    )
         for condition in (*self.rules, *self.queues, *self.priorities):
-            for task, labels in condition.labels.items():
-                for label in labels:
-                    tasks.task(task).index(label)
+            for task, names in condition.labels.items():
+                for name in names:
+                    tasks.task(task).index(name)
         for task in self.automatic_needs:
             tasks.task(task)
 
-    def route(self, probabilities: Probabilities, text: str = "") -> Route:
-        """Decide: least expected cost, then safety rules, then the confidence that automatic actions need.
+    def route(self, probabilities: Probabilities, text: str = "", *, fragile: bool | None = None) -> Route:
+        """Decide: least expected cost, then what automatic actions need, then terms and safety rules.
 
         Args:
             probabilities: Task to label to calibrated probability.
             text: The message, for rules with terms.
+            fragile: Whether small changes of the message change its route; None when that was not tried.
         """
-        action, reasons = self._recommended(probabilities)
+        costs = self.expected_costs(probabilities)
+        recommended = action = next(iter(costs), self.actions[0])
+        reasons: list[Reason] = []
+        if action in self.automatic:
+            reasons = self._doubts(probabilities, fragile)
+            action = self.unsure if reasons else action
+        action, reasons = self._by_rules(action, reasons, probabilities, text)
+        runner_up = self._runner_up(action, recommended, reasons, probabilities, costs)
+        if action == recommended:
+            reasons = [*self._recommendation(action, probabilities, costs), *reasons]
+        if action in self.automatic:
+            reasons += self._why_safe(probabilities, fragile)
+        if not reasons:
+            reasons = [Reason("default", f"Nothing speaks against “{words(action)}”, this desk's first action.")]
+        queue, why_queue = self._queue(action, probabilities, text)
+        priority, why_priority = self._priority(probabilities, text)
+        return Route(
+            action=action,
+            queue=queue,
+            priority=priority,
+            automatic=action in self.automatic,
+            reasons=(*reasons, *why_queue, *why_priority),
+            runner_up=runner_up,
+            expected_costs=costs,
+            fragile=fragile,
+            policy=self.version,
+        )
+
+    def expected_costs(self, probabilities: Probabilities) -> dict[str, float]:
+        """What each action that the model can recommend costs on average, cheapest first.
+
+        Of several cheapest the most cautious comes first. Empty without an action task.
+
+        Args:
+            probabilities: Task to label to calibrated probability.
+        """
+        if self.action_task is None:
+            return {}
+        shares = probabilities[self.action_task]
+        costs = self.costs or {chosen: {right: float(right != chosen) for right in shares} for chosen in shares}
+        step = SAME_COST * max(cost for row in costs.values() for cost in row.values())
+        expected = {chosen: sum(share * costs[chosen][right] for right, share in shares.items()) for chosen in shares}
+        least = min(expected.values()) + step
+        best = max((action for action, cost in expected.items() if cost <= least), key=self._caution)
+        return {best: expected.pop(best)} | dict(sorted(expected.items(), key=lambda item: item[1]))
+
+    def _caution(self, action: str) -> int:
+        return self.actions.index(action)
+
+    def _by_rules(
+        self, action: str, reasons: list[Reason], probabilities: Probabilities, text: str
+    ) -> tuple[str, list[Reason]]:
+        """The action that terms and safety rules leave, and why: only what asks for just this action."""
+        term = self._always.found_in(text)
+        if term is not None:
+            action = self.actions[-1]
+            reasons = [Reason("always_escalate", f"Policy: “{term}” always leads to “{words(action)}”.")]
         for rule in self.rules:
             evidence = rule.evidence(probabilities, text)
             if evidence is not None:
                 if self._caution(rule.action) > self._caution(action):
                     action, reasons = rule.action, []
                 if rule.action == action:
-                    reasons.append(Reason(rule.code, rule.text.format(**evidence)))
-        if action in self.automatic:
-            doubts = self._doubts(probabilities)
-            if doubts:
-                action, reasons = self.unsure, [*doubts, *reasons]
-        return Route(
-            action=action,
-            queue=self._queue(action, probabilities, text),
-            priority=next(
-                (rule.priority for rule in self.priorities if rule.evidence(probabilities, text) is not None), "P4"
-            ),
-            automatic=action in self.automatic,
-            reasons=tuple(reasons),
-        )
+                    reasons = [*reasons, Reason(rule.code, evidence.fill(rule.text))]
+        return action, reasons
 
-    def _caution(self, action: str) -> int:
-        return self.actions.index(action)
-
-    def _recommended(self, probabilities: Probabilities) -> tuple[str, list[Reason]]:
-        """The action of least expected cost; between equals the more cautious."""
-        if self.action_task is None:
-            return self.actions[0], []
-        shares = probabilities[self.action_task]
-
-        def expected_cost(action: str) -> float:
-            row = self.costs.get(action, {})
-            return sum(share * row.get(right, float(right != action)) for right, share in shares.items())
-
-        action = min(shares, key=lambda action: (round(expected_cost(action), 9), -self._caution(action)))
-        likely = max(shares, key=shares.__getitem__)
-        text = f"The model recommends “{_words(likely)}” ({percent(shares[likely])})"
-        if action != likely:
-            text += f", but “{_words(action)}” costs less on average ({percent(shares[action])})"
-        return action, [Reason("recommended", f"{text}.")]
-
-    def _doubts(self, probabilities: Probabilities) -> list[Reason]:
+    def _doubts(self, probabilities: Probabilities, fragile: bool | None) -> list[Reason]:
+        """Why an automatic action is not allowed."""
         found = []
         for task, needed in self.automatic_needs.items():
-            confidence = max(probabilities[task].values())
+            first, second = first_two(probabilities[task])
+            confidence, lead = first[1], first[1] - second[1]
             if confidence < needed:
-                text = (
-                    f"The model is unsure of the {_words(task)}: {percent(confidence)} is under the {percent(needed)}"
-                )
+                share, limit = compared(confidence, needed)
+                text = f"The model is unsure of the {words(task)}: {share} is under the {limit}"
                 found.append(Reason(f"unsure_{task}", f"{text} that automatic answers need."))
+            elif lead < self.automatic_lead:
+                share, limit = compared(lead, self.automatic_lead)
+                text = f"Near tie in the {words(task)}: {words(first[0])} is only {share} ahead of {words(second[0])}"
+                found.append(Reason(f"near_tie_{task}", f"{text}; automatic answers need {limit}."))
+        if fragile and not self.automatic_when_fragile:
+            found.append(Reason("fragile", "The answer is fragile: a change of case or a typo would alter the route."))
         return found
 
-    def _queue(self, action: str, probabilities: Probabilities, text: str) -> str:
+    def _why_safe(self, probabilities: Probabilities, fragile: bool | None) -> list[Reason]:
+        """What allows an automatic action."""
+        reasons = []
+        ruled = dict.fromkeys(task for rule in self.rules for task in rule.labels)
+        if ruled:
+            found = [f"{words(task)} {likely(probabilities[task])}" for task in ruled]
+            reasons.append(Reason("no_rule", f"No safety rule applies: {', '.join(found)}."))
+        if self.automatic_needs:
+            parts = []
+            for task, needed in self.automatic_needs.items():
+                label, confidence = first_two(probabilities[task])[0]
+                share, limit = compared(confidence, needed)
+                parts.append(f"{words(task)} {words(label)} ({share}, {limit} needed)")
+            reasons.append(Reason("sure", f"The model is sure enough: {', '.join(parts)}."))
+        if fragile is False:
+            reasons.append(Reason("steady", "Changes of case and typos leave the route as it is."))
+        return reasons
+
+    def _recommendation(self, action: str, probabilities: Probabilities, costs: Mapping[str, float]) -> list[Reason]:
+        if self.action_task is None:
+            return []
+        shares = probabilities[self.action_task]
+        likely = max(shares, key=shares.__getitem__)
+        text = f"The model recommends “{words(likely)}” ({percent(shares[likely])})"
+        if action != likely:
+            cheap, dear = amounts(costs[action], costs[likely])
+            text += f", but “{words(action)}” ({percent(shares[action])}) costs less on average: {cheap} against {dear}"
+        return [Reason("recommended", f"{text}.")]
+
+    def _runner_up(
+        self,
+        action: str,
+        recommended: str,
+        decisive: list[Reason],
+        probabilities: Probabilities,
+        costs: Mapping[str, float],
+    ) -> RunnerUp | None:
+        """The overruled recommendation; else the second cheapest action, or what doubt would lead to."""
+        if action != recommended:
+            share = f" ({percent(probabilities[self.action_task][recommended])})" if self.action_task else ""
+            return RunnerUp(recommended, f"Recommended{share}, but overruled. {decisive[0].text}")
+        if self.action_task is None:
+            return RunnerUp(self.unsure, "Nothing is in doubt.") if action != self.unsure else None
+        second = next((other for other in costs if other != action), None)
+        if second is None:
+            return None
+        right = f"It is right with a probability of {percent(probabilities[self.action_task][second])}"
+        dear, cheap = amounts(costs[second], costs[action])
+        return RunnerUp(second, f"{right} and costs {dear} on average, “{words(action)}” {cheap}.")
+
+    def _queue(self, action: str, probabilities: Probabilities, text: str) -> tuple[str, list[Reason]]:
         for rule in self.queues:
             if rule.actions and action not in rule.actions:
                 continue
-            if rule.evidence(probabilities, text) is not None:
-                return rule.queue
-        return self.default_queue
+            evidence = rule.evidence(probabilities, text)
+            if evidence is not None:
+                why = str(evidence) or f"action {words(action)}"
+                return rule.queue, [Reason("queue", f"Queue {words(rule.queue)}: {why}.")]
+        return self.default_queue, []
 
-
-def percent(share: float) -> str:
-    """A share as shown to people: whole per cent, and never 0 or 100 for what is only near."""
-    return f"{min(max(round(100 * share), 1), 99)} %"
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+    def _priority(self, probabilities: Probabilities, text: str) -> tuple[Priority, list[Reason]]:
+        for rule in self.priorities:
+            evidence = rule.evidence(probabilities, text)
+            if evidence is not None:
+                return rule.priority, [Reason("priority", f"Priority {rule.priority}: {evidence}.")]
+        return "P4", []

@@ -8,10 +8,13 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
+from loopback_hub import LoopbackHub
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import DistilBertConfig
 
@@ -19,6 +22,10 @@ from classifier.desks import SUPPORT
 from classifier.export import write_model_folder
 from classifier.model import MultiTaskDistilBert
 from classifier.predict import Classifier
+
+# Loaded machines are slow; a test must not fail for that.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 WORDS = "i you my the a card charged twice refund please cancel order urgent log in account hours help what are fraud"
@@ -86,6 +93,27 @@ def own_folder(tiny_folder, tmp_path) -> Path:
     return Path(shutil.copytree(tiny_folder, tmp_path / "model"))
 
 
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A loopback Hub; the Hub's client in this process talks to it, with a cache and a token of its own."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import disable_progress_bars, enable_progress_bars
+
+    with LoopbackHub() as server:
+        # The client reads its environment once, on import, into these public constants.
+        monkeypatch.setattr(constants, "ENDPOINT", server.url)
+        monkeypatch.setattr(
+            constants, "HUGGINGFACE_CO_URL_TEMPLATE", server.url + "/{repo_id}/resolve/{revision}/{filename}"
+        )
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setenv("HF_TOKEN", "hf_write")
+        disable_progress_bars()
+        yield server
+        enable_progress_bars()
+
+
 @pytest.fixture(scope="session")
 def classifier(tiny_folder) -> Classifier:
     """A classifier on the tiny folder."""
@@ -99,3 +127,14 @@ def gold_dev() -> list[dict]:
     if not path.is_file():
         pytest.skip(f"the development messages are not at {path}")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def page_url(classifier) -> Iterator[str]:
+    """The address of a running page on the tiny model."""
+    import app
+
+    demo = app.build_demo(classifier)
+    _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True, mcp_server=app.mcp_installed())
+    yield url
+    demo.close()

@@ -1,0 +1,174 @@
+"""The model card: written from what the model folder itself says. What is unknown is left out, never guessed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCardData
+
+from .folder import CARD, REPORT, ModelFolder, read_json
+
+#: Stands in generated cards. A README.md without it was written by hand and is left alone.
+MARK = "<!-- Written by `python -m classifier push`. Remove this line to keep changes made by hand. -->"
+
+#: Figures of a task in the report, with the names that the Hub and people know them by.
+METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": "Expected calibration error"}
+HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "ece": "ece"}
+
+
+def write_card(folder: ModelFolder, repo: str, license: str | None = None) -> None:
+    """Write README.md into a model folder, unless there is one that was written by hand.
+
+    Args:
+        folder: The model folder; its report.json gives the figures, if there is one.
+        repo: Name of the repository that the snippets load, owner/name.
+        license: The licence's identifier on the Hub, such as ``"apache-2.0"``; left out if None.
+    """
+    path = folder.path / CARD
+    if path.is_file() and MARK not in path.read_text(encoding="utf-8"):
+        return
+    path.write_text(model_card(folder, repo, license), encoding="utf-8")
+
+
+def model_card(folder: ModelFolder, repo: str, license: str | None = None) -> str:
+    """The card's Markdown, metadata first.
+
+    Args:
+        folder: The model folder.
+        repo: Name of the repository, owner/name.
+        license: The licence's identifier on the Hub; left out if None.
+    """
+    report = read_json(folder.path / REPORT) if (folder.path / REPORT).is_file() else {}
+    sections = [
+        f"---\n{_metadata(folder, report, repo, license)}\n---",
+        MARK,
+        f"# {folder.tasks.title}: {', '.join(folder.tasks.task_names)}",
+        f"One DistilBERT encoder with one small head per task answers {len(folder.tasks.tasks)} question(s) about a "
+        "message in a single pass, with calibrated probabilities.",
+        "\n".join(_labels(folder)),
+        _usage(folder, repo),
+        "\n".join(_results(report)),
+        "\n".join(_training(folder, report)),
+        "\n".join(_limits(folder)),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _metadata(folder: ModelFolder, report: Mapping[str, Any], repo: str, license: str | None) -> str:
+    results = [
+        EvalResult(
+            task_type="text-classification",
+            dataset_type="custom",
+            dataset_name=f"{_words(name)}: {task}",
+            dataset_config=task,
+            dataset_split=name,
+            metric_type=HUB_METRICS[metric],
+            metric_name=METRICS[metric],
+            metric_value=round(value, 4),
+        )
+        for name, tasks in _evaluations(report)
+        for task, values in tasks.items()
+        for metric, value in values.items()
+        if metric in METRICS
+    ]
+    settings = _settings(report)
+    data = ModelCardData(
+        language="en",
+        license=license,
+        base_model=settings["base"] if _on_hub(settings.get("base")) else None,
+        datasets=[name for name in _sources(settings) if _on_hub(name)] or None,
+        pipeline_tag="text-classification",
+        tags=["text-classification", "multi-task", "distilbert", "onnx", folder.tasks.name],
+        metrics=sorted({result.metric_type for result in results}) or None,
+        model_name=repo.split("/")[-1] if results else None,
+        eval_results=results or None,
+    )
+    return data.to_yaml().strip()
+
+
+def _on_hub(name: object) -> bool:
+    """Whether a name can be one of the Hub's, rather than a file or folder."""
+    return (
+        isinstance(name, str)
+        and re.fullmatch(r"([\w-][\w.-]*/)?[\w-][\w.-]*", name) is not None
+        and not name.endswith((".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz"))
+        and not Path(name).exists()
+    )
+
+
+def _settings(report: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The settings of the training run, as `train` reports them; empty if unknown."""
+    return (report.get("training") or {}).get("settings") or {}
+
+
+def _sources(settings: Mapping[str, Any]) -> list[str]:
+    """What the model was trained on: names of Hub data sets, and file names without their folders."""
+    paths = [source["path"] for source in (*(settings.get("data") or ()), *(settings.get("aux") or ()))]
+    paths = [path if _on_hub(path.split(":")[0]) else Path(path).name for path in paths]
+    return sorted({path.split(":")[0] for path in paths})
+
+
+def _evaluations(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:
+    """Each evaluated set of messages: its name, and per task the figures that are known, ``n`` among them."""
+    for name, found in (report.get("evaluation") or {}).items():
+        tasks = {task: {"n": found.get("n"), **values} for task, values in (found.get("tasks") or {}).items()}
+        yield name, {task: {key: v for key, v in values.items() if v is not None} for task, values in tasks.items()}
+
+
+def _labels(folder: ModelFolder) -> Iterator[str]:
+    for task in folder.tasks.tasks:
+        yield f"**{task.name}**: {task.question}\n"
+        yield "| label | when |\n|---|---|"
+        yield from (f"| {label.name} | {label.description} |" for label in task.labels)
+        yield ""
+
+
+def _usage(folder: ModelFolder, repo: str) -> str:
+    message = (folder.tasks.examples or ("Hello, could you help me, please?",))[0]
+    template = (Path(__file__).parent / "templates/usage.md").read_text(encoding="utf-8").strip()
+    return template.replace("{repo}", repo).replace("{message}", message.replace("\\", "\\\\").replace('"', '\\"'))
+
+
+def _results(report: Mapping[str, Any]) -> Iterator[str]:
+    for number, (name, tasks) in enumerate(_evaluations(report)):
+        if number == 0:
+            yield "## Results\n"
+        shown = [metric for metric in METRICS if any(metric in values for values in tasks.values())]
+        intervals = any("interval" in values for values in tasks.values())
+        header = ["task", *(METRICS[metric] for metric in shown), *(["95 % interval"] if intervals else []), "messages"]
+        yield f"{_words(name).capitalize()}:\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}"
+        for task, values in tasks.items():
+            cells = [task, *(f"{values[metric]:.3f}" if metric in values else "" for metric in shown)]
+            if intervals:
+                cells.append("{:.3f} to {:.3f}".format(*values["interval"]) if "interval" in values else "")
+            yield f"| {' | '.join([*cells, str(values.get('n', ''))])} |"
+        yield ""
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _training(folder: ModelFolder, report: Mapping[str, Any]) -> Iterator[str]:
+    config, settings = folder.config, _settings(report)
+    base = settings.get("base")
+    facts = {
+        "Base model": base if _on_hub(base) else base and Path(base).name,
+        "Data": ", ".join(_sources(settings)),
+        "Hash of the training data": config.get("data_hash"),
+        "Libraries": ", ".join(f"{name} {number}" for name, number in (config.get("libraries") or {}).items()),
+    }
+    known = {name: value for name, value in facts.items() if value}
+    if known:
+        yield "## Training\n"
+        yield from (f"- {name}: {value}" for name, value in known.items())
+
+
+def _limits(folder: ModelFolder) -> Iterator[str]:
+    yield "## Limits\n"
+    yield f"- Reads the first {folder.max_tokens} tokens of a message; the result says when one was cut."
+    yield "- Probabilities are estimates. Let people check what is costly to get wrong."
+    yield "- Trained on English messages; other languages were not measured."

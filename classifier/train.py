@@ -1,0 +1,337 @@
+"""Training from settings to a finished model folder: data, model, loop, then calibrate, evaluate, export."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
+from tokenizers import Tokenizer
+
+from .batches import load_tokenizer
+from .checkpoint import Checkpoints, Progress, check_space, replace_folder
+from .data import (
+    MISSING,
+    DataReport,
+    Examples,
+    concatenate,
+    deduplicate,
+    describe,
+    noisy_copy,
+    read_auxiliary,
+    read_examples,
+)
+from .desks import desk
+from .errors import ClassifierError
+from .export import write_model_folder
+from .folder import CONFIG, REPORT, read_json, write_json
+from .logits import predict_logits, validation_scores
+from .loop import Loop
+from .losses import MultiTaskLoss
+from .model import MultiTaskDistilBert
+from .runlog import plot_curves, read_log
+from .settings import PRESETS, TrainSettings, preset
+from .splits import split
+from .tasks import TaskSet
+
+#: Settings that may change when a run is continued: they don't touch what it yields.
+_FREE_SETTINGS = ("out", "accumulation", "checkpoint_steps", "report_to")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The data of a run.
+
+    Attributes:
+        tasks: The task set.
+        all_tasks: The same with the auxiliary tasks.
+        train: Training examples, labels of all tasks.
+        validation: Held out, for early stopping and the choice of the best weights.
+        dev: Held out, for calibration and the report, or None to use the validation split.
+        report: Counts, label shares and hashes, as plain data.
+    """
+
+    tasks: TaskSet
+    all_tasks: TaskSet
+    train: Examples
+    validation: Examples
+    dev: Examples | None
+    report: dict[str, Any]
+
+
+def read_task_set(name: str) -> TaskSet:
+    """A task set by its name, or from a JSON file as `TaskSet.to_dict` writes it.
+
+    Raises:
+        ClassifierError: There is none, or the file cannot be read as one.
+    """
+    return TaskSet.from_dict(read_json(Path(name))) if name.endswith(".json") else desk(name)
+
+
+def prepare(settings: TrainSettings) -> Prepared:
+    """Read, check, clean and split the data.
+
+    Raises:
+        ClassifierError: A file, column or label is wrong, or a split would be empty.
+    """
+    tasks = read_task_set(settings.tasks)
+    found = DataReport()
+    auxiliary = [read_auxiliary(aux.name, aux.path, aux.column, report=found) for aux in settings.aux]
+    further = tuple(task for task, _ in auxiliary)
+    all_tasks = TaskSet(tasks.name, tasks.title, tasks.tasks + further, mood_task=tasks.mood_task)
+
+    def held_out(path: str) -> Examples:
+        return deduplicate(_widen(read_examples(path, tasks), all_tasks))
+
+    parts = [
+        read_examples(source.path, tasks, columns=source.columns, weight=source.weight, report=found)
+        for source in settings.data
+    ]
+    parts += [examples for _, examples in auxiliary]
+    dev = None if settings.dev is None else held_out(settings.dev)
+    closed = [] if dev is None else [dev]
+    train = deduplicate(concatenate([_widen(part, all_tasks) for part in parts]), closed, found)
+    if settings.validation is None:
+        train, validation = split(train, tasks, settings.validation_share, seed=settings.seed)
+    else:
+        validation = held_out(settings.validation)
+    train = deduplicate(train, [*closed, validation], found)
+    if not any((train.labels[name] != MISSING).any() for name in tasks.task_names):
+        raise ClassifierError(
+            "The training split is empty: all messages stand in the validation or dev file, or none has a "
+            f"label of {', '.join(tasks.task_names)}. Give other --data."
+        )
+    report = {
+        "found": asdict(found),
+        "train": describe(train, all_tasks),
+        "validation": describe(validation, tasks),
+        **({} if dev is None else {"dev": describe(dev, tasks)}),
+    }
+    return Prepared(tasks, all_tasks, train, validation, dev, report)
+
+
+def train(settings: TrainSettings, *, resume: bool = False) -> Path:
+    """Train a model and write its folder.
+
+    Under ``accelerate launch`` every process calls this; the first one writes.
+
+    Args:
+        settings: The run's settings.
+        resume: Continue from the newest checkpoint, to the result that an unbroken run would have had.
+
+    Returns:
+        The model folder.
+
+    Raises:
+        ClassifierError: Something is wrong with settings, data or machine. Earlier checkpoints are untouched.
+    """
+    _check_out(settings.out)
+    accelerator = make_accelerator(settings)
+    prepared = prepare(settings)
+    model, tokenizer, progress = fit(settings, prepared, accelerator, resume=resume)
+    if accelerator.is_main_process:
+        finish(settings, prepared, model, tokenizer, progress, settings.out)
+    accelerator.end_training()
+    return settings.out
+
+
+def make_accelerator(settings: TrainSettings) -> Accelerator:
+    """Devices, processes and trackers.
+
+    Raises:
+        ClassifierError: A tracker's package is not installed.
+    """
+    available = [str(getattr(tracker, "value", tracker)) for tracker in get_available_trackers()]
+    missing = sorted(set(settings.report_to) - set(available))
+    if missing:
+        raise ClassifierError(
+            f"--report-to names {', '.join(missing)}, which is not installed; install it with "
+            f"`pip install {' '.join(missing)}`. Installed: {', '.join(available) or 'none'}."
+        )
+    # No mixed precision here: the loop sets autocast itself, because accelerate would patch the model's
+    # forward for good, and validation and export are to run in float32.
+    return Accelerator(mixed_precision="no", log_with=list(settings.report_to) or None, project_dir=settings.run)
+
+
+def fit(
+    settings: TrainSettings, prepared: Prepared, accelerator: Accelerator, *, resume: bool
+) -> tuple[MultiTaskDistilBert, Tokenizer, Progress]:
+    """Run the loop.
+
+    Returns:
+        The model with its best weights, its tokenizer, and how the run went.
+
+    Raises:
+        ClassifierError: As `train`.
+    """
+    hashes = {name: prepared.report[name]["hash"] for name in ("train", "validation")}
+    identity = {"settings": json.loads(settings.model_dump_json()), "hashes": hashes}
+    _check_run(settings.run, identity, resume)
+    torch.manual_seed(settings.seed)
+    heads = {task.name: len(task.labels) for task in prepared.all_tasks.tasks}
+    model = MultiTaskDistilBert.from_encoder(
+        settings.base, heads, revision=settings.revision, pooling=settings.pooling, dropout=settings.dropout
+    )
+    if settings.max_tokens > model.config.max_position_embeddings:
+        raise ClassifierError(
+            f"--max-tokens is {settings.max_tokens}; the encoder reads up to {model.config.max_position_embeddings}."
+        )
+    tokenizer = load_tokenizer(settings.base, settings.revision, settings.max_tokens)
+    auxiliary = frozenset(prepared.all_tasks.task_names) - set(prepared.tasks.task_names)
+    loss = MultiTaskLoss(prepared.all_tasks.tasks, auxiliary, settings, prepared.train)
+    if accelerator.is_main_process:
+        settings.run.mkdir(parents=True, exist_ok=True)
+        check_space(settings.run, model)
+        write_json(settings.run / "run.json", identity)
+        write_json(settings.run / "data.json", prepared.report)
+    accelerator.wait_for_everyone()
+    accelerator.init_trackers("classifier", config={key: str(value) for key, value in identity["settings"].items()})
+    loop = Loop(settings, prepared.tasks, model, loss, tokenizer, prepared.train, prepared.validation, accelerator)
+    progress = loop.run()
+    if accelerator.is_main_process:
+        plot_curves(settings.run / "curves.png", {settings.out.name: read_log(settings.run / "log.jsonl")})
+    return model, tokenizer, progress
+
+
+def finish(
+    settings: TrainSettings,
+    prepared: Prepared,
+    model: MultiTaskDistilBert,
+    tokenizer: Tokenizer,
+    progress: Progress,
+    out: Path,
+) -> None:
+    """Calibrate, evaluate and export the best weights.
+
+    The model folder `out` is written aside and then put in the place of an earlier one.
+    """
+    model.cpu()
+    report: dict[str, Any] = {
+        "training": {
+            "settings": json.loads(settings.model_dump_json(exclude={"out", "report_to"})),
+            "best_step": progress.best_step,
+            "steps": progress.step,
+            "seconds": round(progress.seconds, 1),
+            **training_speed(read_log(settings.run / "log.jsonl")),
+        },
+        "data": prepared.report,
+        "evaluation": {},
+    }
+    for name, examples in {"validation": prepared.validation, "dev": prepared.dev}.items():
+        if examples is None:
+            continue
+        for kind, copy in {"clean": examples, "noisy": noisy_copy(examples, prepared.tasks)}.items():
+            logits = predict_logits(model, tokenizer, copy.texts, settings.max_tokens)
+            scores = validation_scores([(range(len(copy)), logits)], copy, prepared.tasks)
+            report["evaluation"][f"{name}_{kind}"] = {"n": len(copy), **scores}
+    rng = random.Random(settings.seed)
+    samples = rng.sample(prepared.train.texts, min(256, len(prepared.train)))
+
+    def write(folder: Path) -> None:
+        write_model_folder(
+            folder,
+            model,
+            prepared.tasks,
+            tokenizer,
+            max_tokens=settings.max_tokens,
+            samples=samples,
+            data_hash=prepared.report["train"]["hash"],
+        )
+        write_json(folder / REPORT, report)
+
+    replace_folder(out, write)
+
+
+def training_speed(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Median speeds and mean share of padding over a log's windows."""
+    windows = [line for line in lines if "messages_per_second" in line]
+    return {
+        "messages_per_second": float(np.median([line["messages_per_second"] for line in windows])),
+        "tokens_per_second": float(np.median([line["tokens_per_second"] for line in windows])),
+        "padding": round(float(np.mean([line["padding"] for line in windows])), 4),
+    }
+
+
+def sweep(values: Mapping[str, Any], names: Sequence[str] | None = None, *, resume: bool = False) -> list[dict]:
+    """Train several presets on the same split, compare them on validation and finish the best.
+
+    The runs stand in ``<out>.run/<preset>.run``; a table (``sweep.json``) and curves (``sweep.png``) beside them.
+
+    Args:
+        values: Settings that override every preset's.
+        names: The presets; all if None.
+        resume: Continue a sweep; finished runs are kept.
+
+    Returns:
+        A row per preset, the best first.
+
+    Raises:
+        ClassifierError: As `train`.
+    """
+    settings = TrainSettings.build(values)
+    _check_out(settings.out)
+    accelerator = make_accelerator(settings)
+    prepared = prepare(settings)
+    runs, rows = {}, []
+    for name in names or PRESETS:
+        runs[name] = TrainSettings.build(preset(name), values, {"out": settings.run / name})
+        print(f"preset {name}", file=sys.stderr)
+        _, _, progress = fit(runs[name], prepared, accelerator, resume=resume)
+        accelerator.free_memory()
+        rows.append({"preset": name, "score": progress.best_score, **asdict(progress)})
+    rows.sort(key=lambda row: -row["score"])
+    best = runs[rows[0]["preset"]]
+    if accelerator.is_main_process:
+        write_json(settings.run / "sweep.json", {"runs": rows})
+        plot_curves(settings.run / "sweep.png", {name: read_log(run.run / "log.jsonl") for name, run in runs.items()})
+    model, tokenizer, progress = fit(best, prepared, accelerator, resume=True)  # finished: only loads its best
+    if accelerator.is_main_process:
+        finish(best, prepared, model, tokenizer, progress, settings.out)
+    return rows
+
+
+def _widen(examples: Examples, tasks: TaskSet) -> Examples:
+    """The same rows with MISSING for every further task."""
+    missing = np.full(len(examples), MISSING, np.int64)
+    return Examples(
+        examples.texts,
+        {name: examples.labels.get(name, missing) for name in tasks.task_names},
+        examples.row_weights,
+    )
+
+
+def _check_out(out: Path) -> None:
+    """Never replace a folder that isn't a model folder."""
+    if out.is_dir() and any(out.iterdir()) and not ((out / CONFIG).is_file() and "format" in read_json(out / CONFIG)):
+        raise ClassifierError(f"--out {str(out)!r} holds something other than a model folder; choose another name.")
+
+
+def _check_run(run: Path, identity: Mapping[str, Any], resume: bool) -> None:
+    if Checkpoints(run).latest() is None:
+        return
+    if not resume:
+        raise ClassifierError(
+            f"{str(run)!r} holds the checkpoints of a run; continue it with --resume, choose another --out, "
+            "or remove that folder."
+        )
+    before = read_json(run / "run.json")
+    changed = [
+        f"{key} ({before['settings'].get(key)} before, {value} now)"
+        for key, value in identity["settings"].items()
+        if key not in _FREE_SETTINGS and before["settings"].get(key) != value
+    ]
+    if before["hashes"] != identity["hashes"]:
+        changed.append("the data")
+    if changed:
+        raise ClassifierError(
+            f"{str(run)!r} was begun differently: {'; '.join(changed)}. Continue with the same settings and data, "
+            "or choose another --out."
+        )
