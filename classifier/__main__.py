@@ -52,6 +52,26 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(classify)
     classify.add_argument("--json", action="store_true", help="print the result as JSON")
 
+    evaluate = command("evaluate", _evaluate, "Score a model on labelled messages.")
+    _add_model(evaluate)
+    evaluate.add_argument("--data", required=True, metavar="FILE", help="labelled messages, one column per task")
+    evaluate.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default 0)")
+    evaluate.add_argument("--json", action="store_true", help="print all scores as JSON")
+
+    calibrate = command("calibrate", _calibrate, "Fit the temperatures of a model folder to held-out messages.")
+    calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
+    calibrate.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
+    calibrate.add_argument("--json", action="store_true", help="print the temperatures as JSON")
+
+    export = command("export", _export, "Make the ONNX files of a model folder and prove that they answer alike.")
+    export.add_argument("--model", required=True, metavar="FOLDER", help="a model folder with its weights")
+    export.add_argument("--samples", required=True, metavar="FILE", help="typical messages, such as the training data")
+    export.add_argument(
+        "--data", required=True, metavar="FILE", nargs="+", help="1,000 or more other messages, as proof"
+    )
+    export.add_argument("--float", action="store_true", help="also write the float32 file")
+    export.add_argument("--json", action="store_true", help="print the proof as JSON")
+
     score = command("score", _score, "Classify every row of files, whatever their size.")
     score.add_argument(
         "inputs", nargs="+", metavar="IN", help="files, globs, URLs (s3://, hf://, ...), or - for a pipe"
@@ -235,6 +255,51 @@ def _classify(args: argparse.Namespace) -> None:
     if result.truncated:
         print(f"  The message is long: only its first {result.tokens} tokens were read.")
     print(f"\n{result.latency_ms['total']:.1f} ms, {result.model['id']} ({result.model['backend']})")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from .data import read_examples
+    from .evaluate import evaluate_classifier
+    from .predict import Classifier
+    from .report import scores_table
+
+    classifier = Classifier.load(args.model, revision=args.revision)
+    found = evaluate_classifier(classifier, read_examples(args.data, classifier.tasks), seed=args.seed)
+    print(json.dumps(found, ensure_ascii=False) if args.json else scores_table(found))
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    from .calibrate import calibrate_folder
+    from .data import read_examples
+    from .folder import ModelFolder
+
+    examples = read_examples(args.data, ModelFolder.read(args.model).tasks)
+    found = calibrate_folder(args.model, examples)
+    if args.json:
+        print(json.dumps(found))
+        return
+    for task, values in found.items():
+        print(
+            f"{task}: temperature {values['before']:.2f} → {values['temperature']:.2f}, calibration error "
+            f"{values['ece_before']:.3f} → {values['ece_after']:.3f} (cross-validated, {values['n']} messages)"
+        )
+
+
+def _export(args: argparse.Namespace) -> None:
+    from .export import export_folder, read_texts
+
+    proof = [text for file in args.data for text in read_texts(file)]
+    found = export_folder(args.model, read_texts(args.samples), proof, float_onnx=args.float)
+    if args.json:
+        print(json.dumps(found))
+        return
+    for backend, proved in found.items():
+        print(f"{backend}: {proved['megabytes']} MB, compared with the model on {proved['n']} messages")
+        for task, values in proved["tasks"].items():
+            print(
+                f"  {task}: {values['agreement']:.2%} of the labels the same, "
+                f"largest probability difference {values['largest_difference']:.3f}"
+            )
 
 
 def _push(args: argparse.Namespace) -> None:
