@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -51,6 +52,36 @@ def _parser() -> argparse.ArgumentParser:
     _add_model(classify)
     classify.add_argument("--json", action="store_true", help="print the result as JSON")
 
+    score = command("score", _score, "Classify every row of files, whatever their size.")
+    score.add_argument(
+        "inputs", nargs="+", metavar="IN", help="files, globs, URLs (s3://, hf://, ...), or - for a pipe"
+    )
+    score.add_argument("-o", "--output", default="-", metavar="OUT", help="a file, URL, folder/ or - (the default)")
+    score.add_argument("--text-column", metavar="NAME", help="the column with the messages; found if left out")
+    score.add_argument("--desk", metavar="NAME", help="refuse a model of another desk than this one")
+    score.add_argument(
+        "--format", help="of the output: csv, tsv, jsonl, json, xlsx or parquet; by its ending otherwise"
+    )
+    score.add_argument("--delimiter", help="of CSV input; detected if left out")
+    score.add_argument("--encoding", help="of the input; detected if left out")
+    score.add_argument("--resume", action="store_true", help="go on where a run that was stopped or killed came to")
+    score.add_argument("--stream", action="store_true", help="answer the lines of standard input as they come")
+    score.add_argument("--threads", type=int, metavar="N", help="batches that run at a time; one a core by default")
+    score.add_argument("--engine", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
+    score.add_argument("--ray-address", metavar="HOST:PORT", help="of a running cluster; a local one otherwise")
+    score.add_argument("--quiet", action="store_true", help="no progress bar")
+    score.add_argument("--json", action="store_true", help="a JSON summary of each file on standard error")
+    _add_model(score)
+
+    benchmark = command("benchmark", _benchmark, "Measure the speed of several ways to answer, side by side.")
+    benchmark.add_argument("--data", metavar="FILE", help="messages, any table; the desk's examples if left out")
+    benchmark.add_argument("--weights", metavar="FOLDER", help="float weights of the model, to compare with torch")
+    benchmark.add_argument("--messages", type=int, default=1000, metavar="N", help="how many, spread over the file")
+    benchmark.add_argument("--rounds", type=int, default=3, metavar="N")
+    benchmark.add_argument("--threads", type=int, metavar="N", help="of every way; all cores if left out")
+    benchmark.add_argument("--json", action="store_true", help="print the report as JSON")
+    _add_model(benchmark)
+    _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
     _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
     _add_hub(command)
     return parser
@@ -75,6 +106,7 @@ def _add_hub(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> Non
     pull.add_argument("repo", help="the repository, owner/name")
     pull.add_argument("--revision", help="commit, tag or branch; only a commit always means the same files")
     pull.add_argument("--json", action="store_true", help="print path and commit as JSON")
+    return parser
 
     deploy = command("deploy", _deploy, "Create or update a Space; only shows what it would do, unless --yes is given.")
     deploy.add_argument("space", help="the Space, owner/name; made if it is not there")
@@ -145,6 +177,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--noise", type=float, metavar="SHARE", help="share of the messages that get noise (0: none)")
     train.add_argument("--report-to", nargs="+", metavar="TRACKER", help="for instance tensorboard, mlflow, trackio")
     train.add_argument("--resume", action="store_true", help="continue from the newest checkpoint, if there is one")
+    train.add_argument("--benchmark", action="store_true", help="only measure the speed of training on this machine")
     train.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -163,6 +196,10 @@ def _train(args: argparse.Namespace) -> None:
         values["noise"] = {"rate": args.noise} if args.noise else None
     named, filed = read_settings_file(args.config) if args.config else (None, {})
     settings = TrainSettings.build(preset(args.preset or named or "ours"), filed, values)
+
+    if args.benchmark:
+        _print_speed(settings, args.json)
+        return
 
     from . import train  # torch is slow to load: only when the settings are right
 
@@ -186,6 +223,21 @@ def _train(args: argparse.Namespace) -> None:
         for task, scores in part["tasks"].items():
             print(f"  {task:16} accuracy {scores['accuracy']:6.1%}  macro-F1 {scores['macro_f1']:.3f}")
     print(f"The model is in {settings.out}, checkpoints, log and curves in {settings.run}.")
+
+
+def _print_speed(settings: Any, as_json: bool) -> None:
+    from .speed import measure_training
+
+    found = measure_training(settings)
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(f"{found['device']}, {found['precision']}, measured peak {found['peak_flops'] / 1e12:.2f} TFLOP/s")
+    print(f"{'':10} {'messages/s':>11} {'tokens/s':>9} {'padding':>8} {'of peak':>8}")
+    for name, row in found["ways"].items():
+        speeds = f"{row['messages_per_second']:11.1f} {row['tokens_per_second']:9.0f}"
+        print(f"{name:10} {speeds} {row['padding']:8.1%} {row['share_of_peak']:8.1%}")
+    print(f"Our way trains on {found['ratio']:.1f} times as many messages a second.")
 
 
 def _classify(args: argparse.Namespace) -> None:
@@ -235,6 +287,47 @@ def _pull(args: argparse.Namespace) -> None:
         return
     print(path)
     print(f"Commit {commit}; its checksums are right.", file=sys.stderr)
+
+
+def _score(args: argparse.Namespace) -> None:
+    from .predict import Classifier
+    from .score import ScoreOptions, plan, score_file, show_progress, stream_lines
+
+    if args.threads is not None and args.threads < 1:
+        raise ClassifierError(f"--threads is {args.threads}; expected 1 or more.")
+    if args.stream and (args.inputs, args.output) != (["-"], "-"):
+        raise ClassifierError("--stream reads standard input and writes standard output; give - as the only input.")
+    classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
+    if args.desk not in (None, classifier.tasks.name):
+        raise ClassifierError(
+            f"The model {classifier.model['id']!r} answers the desk {classifier.tasks.name!r}, not {args.desk!r}; "
+            "name a model of that desk with --model."
+        )
+    if args.stream:
+        stream_lines(classifier, sys.stdin, sys.stdout, args.text_column)
+        return
+    options = ScoreOptions(**{field.name: getattr(args, field.name) for field in dataclasses.fields(ScoreOptions)})
+    for source, target in plan(args.inputs, args.output, args.format):
+        last = show_progress(source, score_file(classifier, source, target, options), args.quiet or args.json)
+        if args.json and last:
+            print(json.dumps({"input": source, "output": target, **dataclasses.asdict(last)}), file=sys.stderr)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from .benchmark import run_benchmark, table
+    from .predict import Classifier
+    from .rows import open_table
+
+    classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
+    if args.data:
+        with open_table(args.data) as messages:
+            at = messages.columns.index(messages.text_column)
+            texts = [row.cells[at] for row in messages if not row.error]
+    else:
+        texts = list(classifier.tasks.examples)
+    texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
+    report = run_benchmark(classifier, texts, weights=args.weights, rounds=args.rounds)
+    print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
 
 
 def _deploy(args: argparse.Namespace) -> None:

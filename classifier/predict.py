@@ -6,9 +6,10 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
+from .changes import is_fragile
 from .errors import ClassifierError
 from .folder import CONFIG, EMBEDDED, ModelFolder
 from .routing import Route
@@ -28,11 +30,12 @@ CHARACTERS_PER_TOKEN = 100
 #: [CLS] and [SEP], which every encoding has.
 SPECIAL_TOKENS = 2
 
-#: Messages that `classify_many` reads ahead, to sort them by length.
+#: Messages that `classify_many` sorts by length together; it reads at most two such windows ahead.
 WINDOW = 2048
 
-#: Tokens, padding included, of one run of the model.
-BATCH_TOKENS = 2048
+#: Tokens, padding included, of one run of the model in a batch. The activations of so many stay in a
+#: core's cache: over 1,024 a message costs a third more time, under 256 the overhead of a run shows.
+BATCH_TOKENS = 512
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,40 @@ class Result:
         }
 
 
+@dataclass(frozen=True)
+class _Window:
+    """Messages that are sorted and run together.
+
+    Attributes:
+        texts: The messages, in their order, (n,).
+        ordered: The distinct ones that can be read, by length in tokens, (m,).
+        encodings: Their tokens, (m,).
+        cut: Whether the model reads only their beginning, (m,).
+        errors: Position in `texts` to what is wrong there.
+        tokenize_seconds: Time to tokenize, per message.
+    """
+
+    texts: Sequence[str]
+    ordered: Sequence[str]
+    encodings: Sequence[Encoding]
+    cut: Sequence[bool]
+    errors: Mapping[int, ClassifierError]
+    tokenize_seconds: float
+
+    def feeds(self) -> Iterator[dict[str, NDArray[np.int64]]]:
+        """Inputs of the model for each batch of `ordered`, (batch, tokens), at most BATCH_TOKENS tokens each."""
+        ids = [encoding.ids for encoding in self.encodings]
+        lengths = list(map(len, ids))
+        start = 0
+        for end in range(1, len(ids) + 1):
+            if end == len(ids) or lengths[end] * (end + 1 - start) > BATCH_TOKENS:
+                real = np.arange(lengths[end - 1]) < np.array(lengths[start:end])[:, None]
+                input_ids = np.zeros(real.shape, np.int64)
+                input_ids[real] = np.fromiter(chain.from_iterable(ids[start:end]), np.int64)
+                yield {"input_ids": input_ids, "attention_mask": real.astype(np.int64)}
+                start = end
+
+
 class Classifier:
     """Answers messages with one model folder. Safe to share between threads.
 
@@ -87,7 +124,7 @@ class Classifier:
         id: Name shown in results.
         revision: Commit of the model, for models of the Hub.
         backend: ``"onnx-int8"``, ``"onnx-fp32"``, or None for the first that the folder has.
-        threads: Threads of one run of the model; None for all cores that this process may use.
+        threads: Batches that run at a time, each on one core; None for all cores that this process may use.
 
     Raises:
         ClassifierError: The folder has no such backend, or its ONNX file is damaged or of another model.
@@ -106,7 +143,8 @@ class Classifier:
         self.threads = threads or available_cores()
         path, backend = folder.onnx_file(backend)
         self.model = {"id": id, "revision": revision, "backend": backend}
-        self._session = _open_session(path, self.threads)
+        self._session = _open_session(path)
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="classify")  # starts none before its first use
         outputs = {output.name: output.shape[-1] for output in self._session.get_outputs()}
         for task in self.tasks.tasks:
             if outputs.get(task.name) != len(task.labels):
@@ -136,7 +174,7 @@ class Classifier:
             model: A model folder, the name of a Hub repository (owner/name), or None for the embedded model.
             revision: Commit, tag or branch of a Hub repository; its default branch if None.
             backend: ``"onnx-int8"``, ``"onnx-fp32"``, or None for the first that the model has.
-            threads: Threads of one run of the model; None for all cores that this process may use.
+            threads: Batches that run at a time, each on one core; None for all cores that this process may use.
 
         Raises:
             ClassifierError: There is no such model, or it cannot be used; the message says why.
@@ -151,30 +189,33 @@ class Classifier:
         path, commit = pull(str(model), revision=revision, weights=False)
         return cls(ModelFolder.read(path), id=str(model), revision=commit, backend=backend, threads=threads)
 
-    def classify(self, text: str) -> Result:
+    def classify(self, text: str, *, check_fragile: bool = False) -> Result:
         """Answer one message.
 
         Args:
             text: The message, of any length; what the model does not read is cut, and the result says so.
+            check_fragile: Whether to also try some changes that mean nothing (case, marks, typos). If they change
+                the route, it is fragile, and the policy may keep it from being automatic. Takes about four times
+                as long.
 
         Raises:
             ClassifierError: The message is no string, or holds nothing to read.
         """
-        started = time.perf_counter()
-        encoding, cut = self._encode([text])[0]
-        tokenized = time.perf_counter()
-        logits = self._run([encoding])
-        modelled = time.perf_counter()
-        latency = {"tokenize": tokenized - started, "model": modelled - tokenized}
-        return self._result(text, encoding, cut, {task: values[0] for task, values in logits.items()}, latency)
+        window = self._read_window([text], return_errors=False)
+        (result,) = self._results(window, [self._run(feed) for feed in window.feeds()])
+        assert isinstance(result, Result)  # errors were raised
+        return self._with_doubt(text, result) if check_fragile else result
 
-    def classify_many(self, texts: Iterable[str]) -> Iterator[Result]:
+    def classify_many(self, texts: Iterable[str], *, return_errors: bool = False) -> Iterator[Any]:
         """Answer any number of messages, in their order and in bounded memory.
 
-        Messages are read ahead in windows, sorted by length there and run in batches without much padding.
+        Messages are read ahead in windows. In a window, identical ones are answered once, and the others are
+        sorted by length and run in batches without much padding, one batch on each core.
 
         Args:
             texts: The messages.
+            return_errors: Yield the ClassifierError of a message that cannot be read in its place, instead of
+                raising it.
 
         Yields:
             One result for each message.
@@ -185,81 +226,156 @@ class Classifier:
         if isinstance(texts, str):
             raise ClassifierError("classify_many was given one string; give a list of messages, or use classify.")
         stream = iter(texts)
-        while window := list(islice(stream, WINDOW)):
-            yield from self._classify_window(window)
+        running: tuple[_Window, list[Future[Any]]] | None = None
+        try:
+            while chunk := list(islice(stream, WINDOW)):
+                window = self._read_window(chunk, return_errors)
+                # Batches of the longest messages first, so that no core waits long for the last one.
+                futures = [self._pool.submit(self._run, feed) for feed in reversed(list(window.feeds()))][::-1]
+                # Results are made while the next window's batches run.
+                ready, running = running, (window, futures)
+                if ready:
+                    yield from self._results(ready[0], [future.result() for future in ready[1]])
+            if running:
+                yield from self._results(running[0], [future.result() for future in running[1]])
+        finally:
+            for future in running[1] if running else []:
+                future.cancel()
+
+    def probabilities(self, texts: Sequence[str]) -> list[dict[str, dict[str, float]]]:
+        """Only the calibrated probabilities of some messages, without routes: for explanations and measurements.
+
+        Args:
+            texts: The messages.
+
+        Raises:
+            ClassifierError: A message is no string, or holds nothing to read.
+        """
+        window = self._read_window(texts, return_errors=False)
+        found = dict(
+            zip(window.ordered, self._calibrated([self._run(feed)[0] for feed in window.feeds()]), strict=True)
+        )
+        shares = self._calibrated([self._run(feed)[0] for feed in window.feeds()])
+        found = dict(zip(window.ordered, shares, strict=True))
+        return [found[text] for text in texts]
 
     def part_read(self, text: str) -> str:
         """The beginning of a message that the model reads: all of it, unless the result says truncated."""
-        (clean,) = self._clean([text])
+        clean = self._clean(text)
         encoding = self._tokenizer.encode(clean)
         return text if not encoding.overflowing and clean == text else text[: max(end for _, end in encoding.offsets)]
 
-    def _classify_window(self, window: Sequence[str]) -> list[Result]:
+    def _run(self, feed: Mapping[str, NDArray[Any]]) -> tuple[list[NDArray[np.float32]], float]:
+        """Logits of each task, (batch, labels), and the seconds that they took."""
         started = time.perf_counter()
-        encoded = self._encode(window)
-        tokenize = (time.perf_counter() - started) / len(window)
-        results: dict[int, Result] = {}
-        for batch in _batches_by_length([len(encoding.ids) for encoding, _ in encoded]):
-            started = time.perf_counter()
-            logits = self._run([encoded[index][0] for index in batch])
-            latency = {"tokenize": tokenize, "model": (time.perf_counter() - started) / len(batch)}
-            for row, index in enumerate(batch):
-                own = {task: values[row] for task, values in logits.items()}
-                results[index] = self._result(window[index], *encoded[index], own, latency)
-        return [results[index] for index in range(len(window))]
+        values = self._session.run(list(self.tasks.task_names), feed)
+        return values, time.perf_counter() - started
 
-    def _encode(self, texts: Sequence[str]) -> list[tuple[Encoding, bool]]:
-        """Tokenize; beside each encoding, whether characters were cut before."""
-        clean = self._clean(texts)
-        encodings = self._tokenizer.encode_batch_fast(clean) if len(clean) > 1 else [self._tokenizer.encode(clean[0])]
-        for text, encoding in zip(texts, encodings, strict=True):
-            if len(encoding.ids) <= SPECIAL_TOKENS:
-                raise ClassifierError(f"The message {text[:40]!r} holds nothing to read; write a few words.")
-        return [(encoding, len(text) > len(part)) for text, part, encoding in zip(texts, clean, encodings, strict=True)]
+    def _read_window(self, texts: Sequence[str], return_errors: bool) -> _Window:
+        """Tokenize messages, each distinct one once; see `classify_many` for the errors."""
+        started = time.perf_counter()
+        clean: dict[str, str] = {}
+        errors: dict[int, ClassifierError] = {}
+        for index, text in enumerate(texts):
+            try:
+                if not isinstance(text, str) or text not in clean:
+                    clean[text] = self._clean(text)
+            except ClassifierError as error:
+                errors[index] = error
+        encodings = self._tokenizer.encode_batch_fast(list(clean.values())) if clean else []
+        found = {
+            text: encoding for text, encoding in zip(clean, encodings, strict=True) if len(encoding) > SPECIAL_TOKENS
+        }
+        for index, text in enumerate(texts):
+            if index not in errors and text not in found:
+                errors[index] = ClassifierError(f"The message {text[:40]!r} holds nothing to read; write a few words.")
+        if errors and not return_errors:
+            raise errors[min(errors)]
+        ordered = sorted(found, key=lambda text: len(found[text]))
+        cut = [len(text) > len(clean[text]) or bool(found[text].overflowing) for text in ordered]
+        seconds = (time.perf_counter() - started) / len(texts)
+        return _Window(texts, ordered, [found[text] for text in ordered], cut, errors, seconds)
 
-    def _clean(self, texts: Sequence[str]) -> list[str]:
-        """The messages as the tokenizer can take them, cut where the model's limit is surely passed."""
-        limit = self.folder.max_tokens * CHARACTERS_PER_TOKEN
-        for text in texts:
-            if not isinstance(text, str):
-                raise ClassifierError(f"A message is {type(text).__name__} ({text!r:.40}); expected a string.")
+    def _with_doubt(self, text: str, result: Result) -> Result:
+        """The result with its route decided again, knowing whether it is fragile."""
+        started = time.perf_counter()
+        fragile = is_fragile(self.part_read(text), result.probabilities, self.probabilities, self.policy)
+        route = self.policy.route(result.probabilities, text, fragile=fragile)
+        spent = 1000 * (time.perf_counter() - started)
+        latency = {**result.latency_ms, "doubt": spent, "total": result.latency_ms["total"] + spent}
+        return replace(result, route=route, latency_ms=latency)
+
+    def _clean(self, text: str) -> str:
+        """The message as the tokenizer can take it, cut where the model's limit is surely passed."""
+        if not isinstance(text, str):
+            raise ClassifierError(f"A message is {type(text).__name__} ({text!r:.40}); expected a string.")
         # Lone surrogates are no text and cannot be encoded; '?' stands for each.
-        return [text[:limit].encode("utf-8", "replace").decode("utf-8") for text in texts]
+        limit = self.folder.max_tokens * CHARACTERS_PER_TOKEN
+        return text[:limit].encode("utf-8", "replace").decode("utf-8")
 
-    def _run(self, encodings: Sequence[Encoding]) -> dict[str, NDArray[np.float32]]:
-        """Logits per task, (batch, labels)."""
-        length = max(len(encoding.ids) for encoding in encodings)
-        input_ids = np.zeros((len(encodings), length), np.int64)
-        attention_mask = np.zeros_like(input_ids)
-        for row, encoding in enumerate(encodings):
-            input_ids[row, : len(encoding.ids)] = encoding.ids
-            attention_mask[row, : len(encoding.ids)] = 1
-        names = list(self.tasks.task_names)
-        values = self._session.run(names, {"input_ids": input_ids, "attention_mask": attention_mask})
-        return dict(zip(names, values, strict=True))
+    def _results(
+        self, window: _Window, runs: Sequence[tuple[Sequence[NDArray[np.float32]], float]]
+    ) -> Iterator[Result | ClassifierError]:
+        """Results of a window in the order of its texts, from the logits of its batches."""
+        made: dict[str, Result] = {}
+        seconds = (took / len(values[0]) for values, took in runs for _ in range(len(values[0])))
+        shares = self._calibrated([values for values, _ in runs])
+        for text, encoding, cut, own, model in zip(
+            window.ordered, window.encodings, window.cut, shares, seconds, strict=True
+        ):
+            latency = {"tokenize": window.tokenize_seconds, "model": model}
+            made[text] = self._result(text, own, len(encoding), cut, latency)
+        seconds = (took / len(values[0]) for values, took in runs for _ in values[0])
+        shares = self._calibrated([values for values, _ in runs])
+        made = {}
+        for text, encoding, cut, probabilities, model in zip(
+            window.ordered, window.encodings, window.cut, shares, seconds, strict=True
+        ):
+            latency = {"tokenize": window.tokenize_seconds, "model": model}
+            made[text] = self._result(text, probabilities, len(encoding), cut, latency)
+        for index, text in enumerate(window.texts):
+            yield window.errors[index] if index in window.errors else made[text]
+
+    def _calibrated(self, runs: Sequence[Sequence[NDArray[np.float32]]]) -> Iterator[dict[str, dict[str, float]]]:
+        """Task to label to probability for each message, from the logits of some batches."""
+        columns = []
+        for number, task in enumerate(self.tasks.tasks):
+            if runs:
+                logits = np.concatenate([values[number] for values in runs])
+                shares = _softmax(logits / self.folder.temperatures[task.name]).tolist()
+                columns.append([dict(zip(task.label_names, row, strict=True)) for row in shares])
+        for row in zip(*columns, strict=True):
+            yield dict(zip(self.tasks.task_names, row, strict=True))
 
     def _result(
-        self, text: str, encoding: Encoding, cut: bool, logits: Mapping[str, NDArray[Any]], latency: Mapping[str, float]
+        self, text: str, probabilities: dict[str, dict[str, float]], tokens: int, cut: bool, latency: dict[str, float]
     ) -> Result:
         started = time.perf_counter()
-        probabilities = {
-            task.name: dict(
-                zip(task.label_names, _softmax(logits[task.name] / self.folder.temperatures[task.name]), strict=True)
-            )
-            for task in self.tasks.tasks
-        }
-        truncated = cut or bool(encoding.overflowing)
         route = self.policy.route(probabilities, text)
-        steps = {**latency, "route": time.perf_counter() - started}
+        latency["route"] = time.perf_counter() - started
+        latency["total"] = sum(latency.values())
         return Result(
             labels={task: max(shares, key=shares.__getitem__) for task, shares in probabilities.items()},
             probabilities=probabilities,
             route=route,
-            tokens=len(encoding.ids),
-            truncated=truncated,
-            latency_ms={step: 1000 * value for step, value in {**steps, "total": sum(steps.values())}.items()},
+            tokens=tokens,
+            truncated=cut,
+            latency_ms={step: 1000 * value for step, value in latency.items()},
             model=self.model,
         )
+
+    def _calibrated(self, batches: Sequence[Sequence[NDArray[np.float32]]]) -> Iterator[dict[str, dict[str, float]]]:
+        """Task to label to probability, for each message of the batches, from each task's logits, (batch, labels)."""
+        for batch in batches:
+            shares = [
+                _softmax(values / self.folder.temperatures[task.name]).tolist()
+                for task, values in zip(self.tasks.tasks, batch, strict=True)
+            ]
+            for row in zip(*shares, strict=True):
+                yield {
+                    task.name: dict(zip(task.label_names, values, strict=True))
+                    for task, values in zip(self.tasks.tasks, row, strict=True)
+                }
 
     @cached_property
     def info(self) -> dict[str, Any]:
@@ -291,9 +407,11 @@ def available_cores() -> int:
         return cores
 
 
-def _open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _open_session(path: Path) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    # One thread a run: batches side by side use the cores twice as well as threads that share a batch,
+    # which wait for each other at every product.
+    options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -303,19 +421,7 @@ def _open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
         ) from error
 
 
-def _batches_by_length(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Indices in batches of similar length, each of at most BATCH_TOKENS tokens when padded."""
-    batch: list[int] = []
-    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[index] * (len(batch) + 1) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(index)
-    if batch:
-        yield batch
-
-
-def _softmax(logits: NDArray[Any]) -> list[float]:
-    """Probabilities of one message's labels."""
-    shifted = np.exp(logits - logits.max())
-    return (shifted / shifted.sum()).astype(float).tolist()
+def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
+    """Probabilities, (messages, labels)."""
+    shifted = np.exp(logits - logits.max(-1, keepdims=True))
+    return (shifted / shifted.sum(-1, keepdims=True)).astype(np.float64)

@@ -8,6 +8,7 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -136,3 +137,14 @@ def gold_dev() -> list[dict]:
     if not path.is_file():
         pytest.skip(f"the development messages are not at {path}")
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="session")
+def page_url(classifier) -> Iterator[str]:
+    """The address of a running page on the tiny model."""
+    import app
+
+    demo = app.build_demo(classifier)
+    _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True, mcp_server=app.mcp_installed())
+    yield url
+    demo.close()

@@ -1,0 +1,194 @@
+"""Score whole tables: rows stream through the classifier into a scored file that survives a kill."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from .errors import ClassifierError
+from .predict import Classifier, Result
+from .rows import Row, Table, unique_names
+
+#: Rows between two checkpoints; after each, the progress is reported and a stop is noticed.
+STEP = 256
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes:
+        rows: Rows done, those of earlier runs included.
+        errors: Rows with an error among those of this run.
+        rows_per_second: Of this run.
+        share: Share of the input read, 0 to 1; None for pipes. Up to two windows ahead of `rows`.
+        seconds_left: Estimate; None while there is nothing to estimate it from.
+    """
+
+    rows: int
+    errors: int
+    rows_per_second: float
+    share: float | None
+    seconds_left: float | None
+
+
+def result_columns(classifier: Classifier) -> list[str]:
+    """Names of the columns that scoring adds: each task's label and confidence, the route, and the error."""
+    names = [name for task in classifier.tasks.task_names for name in (task, f"{task}_confidence")]
+    return [*names, "route_action", "queue", "priority", "automatic", "reasons", "tokens", "truncated", "error"]
+
+
+def result_cells(result: Result) -> list[Any]:
+    """What scoring adds to one row, in the order of `result_columns`."""
+    route = result.route
+    cells: list[Any] = []
+    for task, label in result.labels.items():
+        cells += (label, round(result.probabilities[task][label], 4))
+    codes = ", ".join(reason.code for reason in route.reasons)
+    return [
+        *cells,
+        route.action,
+        route.queue,
+        route.priority,
+        route.automatic,
+        codes,
+        result.tokens,
+        result.truncated,
+        "",
+    ]
+
+
+def score_rows(classifier: Classifier, rows: Iterable[Row], text: int) -> Iterator[list[Any]]:
+    """Classify rows; one that cannot be is kept, with its error and empty results.
+
+    Args:
+        classifier: The model.
+        rows: The rows of a table.
+        text: Position of the text column.
+
+    Yields:
+        For each row, in order: its cells, then those of `result_columns`.
+    """
+    empty = [None] * (len(result_columns(classifier)) - 1)
+    waiting: deque[Row] = deque()
+
+    def texts() -> Iterator[str]:
+        for row in rows:
+            waiting.append(row)
+            yield "" if row.error else row.cells[text]
+
+    for result in classifier.classify_many(texts(), return_errors=True):
+        row = waiting.popleft()
+        if isinstance(result, Result):
+            yield [*row.cells, *result_cells(result)]
+        else:
+            yield [*row.cells, *empty, row.error or str(result)]
+
+
+class ScoredFile:
+    """Scored rows on disk: a line that says what was scored how, then one JSON array a row, in input order.
+
+    Rows are appended in order, so the number of whole lines is the checkpoint: a run that was killed goes on
+    behind the last whole line, without losing a row or scoring one twice.
+
+    Args:
+        path: The file, which `create` made.
+
+    Attributes:
+        columns: Names of the columns.
+
+    Raises:
+        ClassifierError: It is no such file.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        with self.path.open(encoding="utf-8") as lines:
+            try:
+                self.header = json.loads(lines.readline())
+                self.columns: list[str] = self.header["columns"]
+            except (ValueError, KeyError, TypeError):
+                raise ClassifierError(f"{str(path)!r} holds no scored rows; delete it and start again.") from None
+
+    @classmethod
+    def create(cls, path: str | Path, table: Table, classifier: Classifier, *, resume: bool = False) -> ScoredFile:
+        """Start a file, or take up one that the same table and model began.
+
+        Raises:
+            ClassifierError: Another table or model began it.
+        """
+        path = Path(path)
+        header = {
+            "columns": list(unique_names([*table.columns, *result_columns(classifier)])),
+            "table": table.fingerprint,
+            "text_column": table.text_column,
+            "model": classifier.model,
+            "policy": classifier.policy.version,
+        }
+        if resume and path.is_file() and path.stat().st_size:
+            scored = cls(path)
+            for key, value in header.items():
+                if scored.header.get(key) != value:
+                    raise ClassifierError(
+                        f"{str(path)!r} was begun with another {key} ({scored.header.get(key)!r:.80} instead of "
+                        f"{value!r:.80}); delete it, or run without --resume."
+                    )
+            return scored
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        return cls(path)
+
+    def rows(self) -> Iterator[list[Any]]:
+        """The scored rows, each as long as `columns`."""
+        with self.path.open(encoding="utf-8") as lines:
+            next(lines)
+            for line in lines:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
+    def score(self, table: Table, classifier: Classifier) -> Generator[Progress, None, None]:
+        """Score the rows that are missing; stop by closing this iterator: what is done is kept.
+
+        Args:
+            table: The table that the file was made for, from its start.
+            classifier: The model.
+
+        Yields:
+            The progress, after every STEP rows and at the end.
+        """
+        with self.path.open("r+b") as file:
+            done = _cut_to_whole_lines(file) - 1
+            rows = iter(table)
+            if sum(1 for _ in islice(rows, done)) < done:
+                raise ClassifierError(f"{table.name!r} has fewer rows than were scored; run without --resume.")
+            started, errors, first = time.perf_counter(), 0, done
+            skipped_share = table.share_read() or 0.0
+            scored = score_rows(classifier, rows, table.columns.index(table.text_column))
+            while step := list(islice(scored, STEP)):
+                lines = [json.dumps(row, ensure_ascii=False, default=str) for row in step]
+                file.write(("\n".join(lines) + "\n").encode("utf-8", "replace"))
+                file.flush()
+                done += len(step)
+                errors += sum(bool(row[-1]) for row in step)
+                seconds = time.perf_counter() - started
+                share = table.share_read()
+                read = (share or 0.0) - skipped_share
+                left = seconds * (1 - (share or 0.0)) / read if read > 0 else None
+                yield Progress(done, errors, (done - first) / seconds, share, left)
+
+
+def _cut_to_whole_lines(file: Any) -> int:
+    """Cut a half-written last line off, go to the end; the number of lines."""
+    lines = end = 0
+    for line in file:
+        if line.endswith(b"\n"):
+            lines, end = lines + 1, end + len(line)
+    file.seek(end)
+    file.truncate()
+    return lines

@@ -1,0 +1,175 @@
+"""Changes of a message that alter its route: those that mean nothing (doubt), and the smallest that does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+from .routing import Policy
+from .rules import Probabilities
+
+#: Runs the model on some messages: `Classifier.probabilities`.
+Run = Callable[[Sequence[str]], Sequence[Probabilities]]
+
+#: What was changed, for people, and the message with the change.
+Edit = tuple[str, str]
+
+#: Begin and end of a part of a message, in characters.
+Span = tuple[int, int]
+
+#: Words that get a typo, one at a time, when doubt under noise is looked for.
+TYPOS = 3
+
+#: Words among which two or three are dropped together: those of the greatest weight.
+CANDIDATES = 6
+
+#: Phrases of pressure or anger, and what a calmer customer writes: tried as a change beside dropping words.
+CALMER = {
+    "asap": "when you can",
+    "immediately": "when you can",
+    "right now": "some time",
+    "now": "some time",
+    "today": "some day",
+    "tonight": "some day",
+    "tomorrow": "some day",
+    "urgent": "not urgent",
+    "emergency": "question",
+    "unacceptable": "not ideal",
+    "ridiculous": "not ideal",
+    "worst": "not the best",
+}
+
+#: What is run when nothing to read would be left.
+NOTHING = "."
+
+
+@dataclass(frozen=True)
+class Change:
+    """An edit of a message that changes its action, verified by running the edited message.
+
+    Attributes:
+        edit: What to change, for people.
+        text: The edited message.
+        before: The action of the message as it stands.
+        action: The action of the edited message.
+    """
+
+    edit: str
+    text: str
+    before: str
+    action: str
+
+
+def is_fragile(text: str, full: Probabilities, run: Run, policy: Policy) -> bool:
+    """Whether a change that means nothing, of case, marks or spelling, changes the action of a message.
+
+    Args:
+        text: The message, or the part of it that the model reads.
+        full: Its probabilities.
+        run: What runs the model.
+        policy: What routes.
+    """
+    edits = noisy(text)
+    found = run([other for _, other in edits]) if edits else []
+    return first_change(edits, found, policy, policy.route(full, text).action) is not None
+
+
+def noisy(text: str) -> list[Edit]:
+    """Changes that mean nothing: all capitals, small letters, no marks, a letter doubled in each of the longest words.
+
+    A doubled letter is the mildest of typos: people read over it, and it seldom makes another word.
+
+    Args:
+        text: The message.
+    """
+    edits = [
+        ("In capitals", text.upper()),
+        ("In small letters", text.lower()),
+        ("Without punctuation marks", re.sub(r"[.,!?]+(?=\s|$)", "", text)),
+    ]
+    longest = sorted(re.finditer(r"[^\W\d_]{4,}", text), key=lambda match: match.start() - match.end())
+    for match in longest[:TYPOS]:
+        word = match.group()
+        typo = word[:-1] + word[-2:]
+        edits.append((f"With “{typo}” for “{word}”", edited(text, {match.span(): typo})))
+    unlike = {changed: edit for edit, changed in reversed(edits) if changed != text and re.search(r"\w", changed)}
+    return [(edit, changed) for changed, edit in unlike.items()]
+
+
+def smallest_change(
+    text: str, spans: Sequence[Span], singles: Sequence[Probabilities], run: Run, policy: Policy, action: str
+) -> tuple[Change | None, int]:
+    """The first edit that changes the action, fewest words first, and the number of edits tried.
+
+    Tried are: each word dropped, a phrase made calmer, two and three of the weightiest words dropped.
+
+    Args:
+        text: The message.
+        spans: Its words, the weightiest first.
+        singles: The probabilities of the message without each of them.
+        run: What runs the model.
+        policy: What routes.
+        action: The action of the message as it stands.
+    """
+    edits = [without(text, [span]) for span in spans]
+    change, tried = first_change(edits, singles, policy, action), len(edits)
+    for edits in (
+        _calmer(text),
+        [without(text, drop) for drop in combinations(spans[:CANDIDATES], 2)],
+        [without(text, drop) for drop in combinations(spans[:CANDIDATES], 3)],
+    ):
+        if edits and change is None:
+            tried += len(edits)
+            change = first_change(edits, run([other for _, other in edits]), policy, action)
+    return change, tried
+
+
+def first_change(edits: Sequence[Edit], found: Sequence[Probabilities], policy: Policy, action: str) -> Change | None:
+    """The first of some edits whose message has another action.
+
+    Args:
+        edits: The edits.
+        found: The probabilities of each edited message.
+        policy: What routes.
+        action: The action of the message as it stands.
+    """
+    for (edit, text), probabilities in zip(edits, found, strict=True):
+        new = policy.route(probabilities, text).action
+        if new != action:
+            return Change(edit, text, action, new)
+    return None
+
+
+def without(text: str, drop: Sequence[Span]) -> Edit:
+    """The edit that drops some words.
+
+    Args:
+        text: The message.
+        drop: The words.
+    """
+    quoted = [f"“{text[start:end]}”" for start, end in sorted(drop)]
+    names = quoted[0] if len(quoted) == 1 else f"{', '.join(quoted[:-1])} and {quoted[-1]}"
+    return f"Without {names}", edited(text, dict.fromkeys(drop, ""))
+
+
+def edited(text: str, changes: Mapping[Span, str]) -> str:
+    """The message with the text of some spans replaced; never nothing to read.
+
+    Args:
+        text: The message.
+        changes: What takes the place of each span.
+    """
+    for (start, end), new in sorted(changes.items(), reverse=True):
+        text = text[:start] + new + (text[end:] if new else text[end:].lstrip())
+    return text.strip() if re.search(r"\w", text) else NOTHING
+
+
+def _calmer(text: str) -> list[Edit]:
+    edits = []
+    for phrase, calmer in CALMER.items():
+        match = re.search(rf"(?<!\w){phrase}(?!\w)", text, re.IGNORECASE)
+        if match:
+            edits.append((f"With “{calmer}” for “{match.group()}”", edited(text, {match.span(): calmer})))
+    return edits

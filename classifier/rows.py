@@ -1,0 +1,214 @@
+"""Tables in: a file, URL or pipe becomes a stream of rows; what is wrong with a row goes into its error."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any, NamedTuple
+
+from .errors import ClassifierError
+from .sources import Source
+
+#: Rows that are looked at to find the columns and the text column; also what a preview can show.
+SAMPLE_ROWS = 1000
+
+#: Names of text columns, most telling first; compared in lower case without signs, whole, then as a part.
+TEXT_NAMES = (
+    "text", "message", "body", "review", "comment", "complaint", "feedback", "content", "narrative", "question",
+    "description", "utterance", "query", "request", "inquiry", "enquiry", "ticket", "note", "subject", "title",
+)  # fmt: skip
+
+
+class Row(NamedTuple):
+    """One row of a table.
+
+    Attributes:
+        cells: Its values, as many as the table has columns.
+        error: What is wrong with it, in a sentence; empty if nothing is.
+    """
+
+    cells: list[Any]
+    error: str = ""
+
+
+@dataclass
+class Table:
+    """An open table. Iterate over it once, then close it (or use it in a `with` block).
+
+    Attributes:
+        name: The file's name, for people.
+        format: ``"csv"``, ``"text"``, ``"json"``, ``"jsonl"``, ``"xlsx"`` or ``"parquet"``.
+        columns: Names of the columns, without repetition.
+        text_column: The column with the messages.
+        encoding: Of text formats, as Python names it.
+        delimiter: Of CSV files.
+        notes: What a person should know, such as skipped lines before the header.
+        preview: The first rows, at most SAMPLE_ROWS; they come again when the table is iterated over.
+    """
+
+    name: str
+    format: str
+    columns: tuple[str, ...]
+    text_column: str
+    encoding: str | None
+    delimiter: str | None
+    notes: tuple[str, ...]
+    preview: list[Row]
+    _source: Source
+    _rest: Iterator[Row]
+    _closing: ExitStack = field(default_factory=ExitStack)
+
+    def __iter__(self) -> Iterator[Row]:
+        """The rows; one whose text cannot be classified has an error that says why."""
+        position = self.columns.index(self.text_column)
+        for row in chain(self.preview, self._rest):
+            if row.error:
+                yield row
+                continue
+            text = row.cells[position]
+            if isinstance(text, str) and text.strip():
+                yield row
+            elif text is None or isinstance(text, str):
+                yield Row(row.cells, f"The cell {self.text_column!r} is empty.")
+            else:
+                kind = type(text).__name__
+                yield Row(row.cells, f"The cell {self.text_column!r} holds a value of type {kind}, not a text.")
+
+    def share_read(self) -> float | None:
+        """Share of the file's bytes that was read so far, 0 to 1; None when its size is unknown."""
+        return self._source.share_read()
+
+    @property
+    def fingerprint(self) -> str:
+        """Identifies the file by its size and its beginning, to notice that another one took its place."""
+        return self._source.fingerprint
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._closing.close()
+
+
+class Content(NamedTuple):
+    """What a reader of one format finds: columns and rows, and how it read them."""
+
+    columns: Sequence[str]
+    rows: Iterator[Row]
+    encoding: str | None = None
+    delimiter: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+def open_table(
+    source: Any,
+    *,
+    text_column: str | None = None,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    max_bytes: int | None = None,
+    max_rows: int | None = None,
+) -> Table:
+    """Open a table and find out how to read it. Compressed with gzip or not, it is read as a stream.
+
+    Args:
+        source: A path, any URL that fsspec knows (``s3://...``, ``hf://...``), or ``"-"`` for standard input.
+        text_column: The column with the messages; found by its name, then by content, if None.
+        delimiter: Of a CSV file; detected if None.
+        encoding: Of a text format; detected if None.
+        max_bytes: Refuse files that are longer than this when uncompressed.
+        max_rows: Refuse files with more rows than this.
+
+    Raises:
+        ClassifierError: The file cannot be opened, is not what its name says, is empty or over a limit, or has
+            no such column. While iterating: it breaks off, or passes a limit.
+    """
+    from .readers import READERS
+
+    with ExitStack() as closing:
+        opened = closing.enter_context(Source(source, max_bytes))
+        format = opened.format()
+        reader: Callable[..., Content] = READERS[format]
+        options = {"delimiter": delimiter} if format == "csv" else {}
+        found = reader(opened, **options) if format in ("xlsx", "parquet") else reader(opened, encoding, **options)
+        columns = unique_names(found.columns)
+        rows = _limited(found.rows, max_rows, opened.name)
+        preview = list(islice(rows, SAMPLE_ROWS))
+        if not preview:
+            raise ClassifierError(f"{opened.name!r} has no rows; give a file with at least one message.")
+        return Table(
+            name=opened.name,
+            format=format,
+            columns=columns,
+            text_column=find_text_column(columns, preview, text_column, opened.name),
+            encoding=found.encoding,
+            delimiter=found.delimiter,
+            notes=found.notes,
+            preview=preview,
+            _source=opened,
+            _rest=rows,
+            _closing=closing.pop_all(),
+        )
+
+
+def _limited(rows: Iterator[Row], limit: int | None, name: str) -> Iterator[Row]:
+    for number, row in enumerate(rows):
+        if limit is not None and number >= limit:
+            raise ClassifierError(f"{name!r} has over {limit:,} rows, the limit here; split the file.")
+        yield row
+
+
+def unique_names(names: Sequence[Any]) -> tuple[str, ...]:
+    """Names of columns: blanks stripped, empty ones numbered, repeated ones with a number behind."""
+    unique: dict[str, None] = {}
+    for number, name in enumerate(names, 1):
+        base = str(name).strip() if name is not None else ""
+        base = candidate = base or f"column_{number}"
+        repeat = 2
+        while candidate in unique:
+            candidate, repeat = f"{base}_{repeat}", repeat + 1
+        unique[candidate] = None
+    return tuple(unique)
+
+
+def find_text_column(columns: Sequence[str], rows: Sequence[Row], chosen: str | None, name: str) -> str:
+    """The column with the messages: the chosen one, else by its name, else the one with the most words a cell.
+
+    Args:
+        columns: Names of the columns.
+        rows: The first rows.
+        chosen: What the user asked for, if anything.
+        name: The file's name, for errors.
+
+    Raises:
+        ClassifierError: There is no such column, or no column holds words.
+    """
+    listed = ", ".join(map(repr, columns[:30]))
+    if chosen is not None:
+        if chosen not in columns:
+            raise ClassifierError(f"{name!r} has no column {chosen!r}; its columns are {listed}.")
+        return chosen
+    words = {column: _mean_words([row.cells[at] for row in rows]) for at, column in enumerate(columns)}
+    plain = {column: re.sub(r"[^a-z]", "", column.lower()) for column in columns}
+    for matches in (lambda known, own: own == known, lambda known, own: known in own):
+        for known in TEXT_NAMES:
+            for column in columns:
+                # A column of that name with one word a cell is an id or a category, such as message_type.
+                if matches(known, plain[column]) and (words[column] >= 2 or len(columns) == 1):
+                    return column
+    wordiest = max(columns, key=words.__getitem__)
+    if words[wordiest] == 0:
+        raise ClassifierError(f"No column of {name!r} holds texts; name the right one of {listed}.")
+    return wordiest
+
+
+def _mean_words(cells: Sequence[Any]) -> float:
+    texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
+    return sum(len(re.findall(r"[^\W\d_]{2,}", text)) for text in texts) / max(len(texts), 1)

@@ -1,0 +1,78 @@
+"""The page's tab for one message. Only `app.py` imports this: Gradio takes seconds to load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from . import page
+from .service import Service
+from .tasks import TaskSet
+
+#: Every event that runs the model on a message shares these turns; long jobs must have their own.
+MODEL_EVENTS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 4}
+
+
+def message_tab(service: Service) -> None:
+    """One message: its box and examples, and beside them the route, the cards and the JSON.
+
+    Args:
+        service: What answers.
+    """
+    tasks = service.classifier.tasks
+    with gr.Row(elem_id="workspace"):
+        message, analyze, clear = _question()
+        route, cards, data = _answer(tasks)
+        examples = _examples(tasks)
+    shown = [route, cards, data]
+    events = {**MODEL_EVENTS, "api_visibility": "private", "show_progress_on": [route, cards]}
+    analyze.click(service.show, message, shown, **events)
+    for example in examples:
+        example.click(lambda text: (text, *service.show(text)), example, [message, *shown], **events)
+    clear.click(
+        lambda: ("", page.banner_waiting(tasks), page.cards_waiting(tasks), None),
+        None,
+        [message, *shown],
+        queue=False,
+        show_progress="hidden",
+        api_visibility="private",
+    ).then(None, js="() => document.querySelector('#message textarea').focus()", api_visibility="private")
+
+
+def _question() -> tuple[gr.Textbox, gr.Button, gr.Button]:
+    """The message box, Analyze and Clear."""
+    with gr.Column(elem_id="ask"):
+        message = gr.Textbox(
+            label="Customer message",
+            placeholder="typos, slang and ALL CAPS welcome",
+            lines=8,
+            max_lines=8,
+            elem_id="message",
+            autofocus=True,
+        )
+        with gr.Row(elem_id="buttons"):
+            clear = gr.Button("Clear", elem_id="clear")
+            analyze = gr.Button("Analyze", variant="primary", elem_id="analyze")
+        gr.HTML(
+            '<p class="fine"><span class="keys"><kbd>Enter</kbd> analyzes, <kbd>Shift</kbd>+<kbd>Enter</kbd> '
+            "starts a new line.</span> Nothing you type is stored.</p>"
+        )
+    return message, analyze, clear
+
+
+def _answer(tasks: TaskSet) -> tuple[gr.HTML, gr.HTML, gr.JSON]:
+    """The banner with the route, the cards and the JSON."""
+    with gr.Column(elem_id="answer"):
+        route = gr.HTML(page.banner_waiting(tasks), elem_id="route")
+        cards = gr.HTML(page.cards_waiting(tasks), elem_id="cards")
+        with gr.Accordion("JSON", open=False, elem_id="json"):
+            data = gr.JSON(show_label=False, buttons=["copy"])
+    return route, cards, data
+
+
+def _examples(tasks: TaskSet) -> list[gr.Button]:
+    """A button for each example. Its value is its text, so that an event can read the message from it."""
+    with gr.Column(elem_id="examples", visible=bool(tasks.examples)):
+        gr.HTML('<p class="label">Try one</p>')
+        return [gr.Button(text, elem_classes="example") for text in tasks.examples]

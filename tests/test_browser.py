@@ -1,0 +1,212 @@
+"""The page in a real Chromium, driven as a visitor would."""
+
+import json
+import shutil
+
+import pytest
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+from classifier.desks import SUPPORT
+
+pytestmark = pytest.mark.browser
+
+HOSTILE = {
+    "markup": "<script>alert(1)</script><img src=x onerror=alert(1)>refund",
+    "templates": "${alert(1)} {{constructor.constructor('alert(1)')()}} refund",
+    "controls": "refund\x00 my\x07 card\x1b[31m",
+    "emoji": "😀😀😀",
+    "right to left": "\u202eللبطاقة refund",
+    "1 MB": "refund " * 150_000,
+}
+
+
+class Page:
+    """The page in the browser, in the words of a visitor."""
+
+    def __init__(self, driver: webdriver.Chrome, url: str) -> None:
+        self.driver, self.url = driver, url
+
+    def open(self, *, width: int = 1440, height: int = 900, theme: str = "light") -> None:
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 760}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+        self.driver.get(f"{self.url}?__theme={theme}")
+        self.until(lambda: self.all(".example") and self.all(".cards.waiting"))
+        self.until(lambda: self.find("#route").get_attribute("aria-live"))
+
+    def all(self, css: str) -> list:
+        return self.driver.find_elements(By.CSS_SELECTOR, css)
+
+    def find(self, css: str):
+        return self.driver.find_element(By.CSS_SELECTOR, css)
+
+    def until(self, condition, seconds: float = 30) -> None:
+        WebDriverWait(self.driver, seconds, poll_frequency=0.05).until(lambda _: condition())
+
+    @property
+    def message(self):
+        return self.find("#message textarea")
+
+    def put(self, text: str) -> None:
+        """Fill the box as a paste does."""
+        script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', {bubbles: true}))"
+        self.driver.execute_script(script, self.message, text)
+
+    def answered(self) -> bool:
+        return len(self.all(".cards:not(.waiting) .card")) == len(SUPPORT.tasks) + 1
+
+    def top(self, css: str) -> float:
+        return self.driver.execute_script("return arguments[0].getBoundingClientRect().top", self.find(css))
+
+    def bottom(self, css: str) -> float:
+        return self.driver.execute_script("return arguments[0].getBoundingClientRect().bottom", self.find(css))
+
+    def dialogs(self) -> bool:
+        """Whether a script of a message ran: each would open a dialog or leave an element."""
+        return bool(self.all("#answer script, #answer img")) or self.driver.execute_script("return window.hit === 1")
+
+
+@pytest.fixture(scope="module")
+def driver():
+    browser, tool = shutil.which("chromium"), shutil.which("chromedriver")
+    if not browser or not tool:
+        pytest.skip("chromium and chromedriver are not installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = browser
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(tool))
+    driver.set_script_timeout(30)
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture(scope="module")
+def visited(driver, page_url) -> Page:
+    page = Page(driver, page_url)
+    page.open()
+    return page
+
+
+@pytest.fixture
+def page(visited) -> Page:
+    """The page at 1440x900 in its first state."""
+    visited.find("#clear").click()
+    visited.until(lambda: visited.all(".cards.waiting") and visited.message.get_property("value") == "")
+    return visited
+
+
+def test_a_typed_message_is_answered_by_the_button(page):
+    page.message.send_keys("please refund my order")
+    page.find("#analyze").click()
+    page.until(page.answered)
+    assert [card.get_attribute("data-task") for card in page.all(".card[data-task]")] == list(SUPPORT.task_names)
+    assert all(bar.get_attribute("aria-valuenow") for bar in page.all(".card .bar"))
+    assert page.all("#route .reasons li") and "Queue" in page.find("#route").text
+
+
+@pytest.mark.parametrize("keys", [Keys.ENTER, Keys.CONTROL + Keys.ENTER], ids=["Enter", "Ctrl-Enter"])
+def test_a_key_sends_the_message(page, keys):
+    page.message.send_keys("what are your hours", keys)
+    page.until(page.answered)
+    assert page.message.get_property("value") == "what are your hours"
+
+
+def test_shift_enter_starts_a_new_line(page):
+    page.message.send_keys("one")
+    ActionChains(page.driver).key_down(Keys.SHIFT).send_keys(Keys.ENTER).key_up(Keys.SHIFT).send_keys("two").perform()
+    assert page.message.get_property("value") == "one\ntwo"
+    assert page.all(".cards.waiting")
+
+
+def test_every_example_fills_the_box_and_is_answered(page):
+    assert [example.text for example in page.all(".example")] == list(SUPPORT.examples)
+    for index, text in enumerate(SUPPORT.examples):
+        page.find("#clear").click()
+        page.until(lambda: page.all(".cards.waiting"))
+        page.all(".example")[index].click()
+        page.until(lambda text=text: page.message.get_property("value") == text and page.answered())
+
+
+def test_the_answer_moves_nothing(page):
+    places = ("#cards", "#json", ".example")
+    before = [page.top(css) for css in places]
+    page.message.send_keys("please refund my order", Keys.ENTER)
+    page.until(page.answered)
+    assert [page.top(css) for css in places] == before
+
+
+def test_an_empty_message_is_a_hint(page):
+    page.put("   ")
+    page.find("#analyze").click()
+    page.until(lambda: "Nothing to analyze yet" in page.find("#route").text)
+    assert page.all(".cards.waiting") and not page.all(".toast-body")
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_messages_are_only_text(page, text):
+    page.driver.execute_script("window.hit = 0; window.alert = () => { window.hit = 1 }")
+    page.put(text)
+    page.find("#analyze").click()
+    page.until(page.answered)
+    assert not page.dialogs()
+    assert ("The message is long" in page.find("#route").text) == (len(text) > 30)
+
+
+def test_the_json_is_there_to_copy(page):
+    page.message.send_keys("please refund my order", Keys.ENTER)
+    page.until(page.answered)
+    page.find("#json button").click()
+    page.until(lambda: '"probabilities"' in page.find("#json").text)
+    assert page.all("#json button[title*='opy'], #json button[aria-label*='opy']")
+    page.find("#json button").click()
+
+
+def test_keyboard_and_screen_reader_find_everything(page):
+    assert page.message.accessible_name == "Customer message"
+    assert page.find("#route").get_attribute("role") == "status"
+    assert page.find("#analyze").accessible_name == "Analyze"
+    reached = []
+    page.message.click()
+    for _ in range(4):
+        page.driver.switch_to.active_element.send_keys(Keys.TAB)
+        reached.append(page.driver.switch_to.active_element.text)
+    assert reached[:2] == ["Clear", "Analyze"]
+    assert page.driver.switch_to.active_element.value_of_css_property("outline-style") == "solid"
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_shows_box_button_and_answer_without_scrolling_sideways(visited, theme):
+    visited.open(width=390, height=844, theme=theme)
+    visited.message.send_keys("please refund my order")
+    visited.find("#analyze").click()
+    visited.until(visited.answered)
+    wide = visited.driver.execute_script("return document.documentElement.scrollWidth")
+    assert wide <= 390
+    assert visited.top("#message") >= 0 and visited.bottom("#route") <= 844
+    small = [b.text for b in visited.all("#buttons button, .example") if b.size["height"] < 40]
+    assert small == []
+    ground = visited.driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, ground.strip("rgb()").split(","))) < 150) == (theme == "dark")
+
+
+def test_the_desktop_shows_box_button_and_answer_at_once(visited):
+    visited.open()
+    visited.message.send_keys("please refund my order", Keys.ENTER)
+    visited.until(visited.answered)
+    assert max(visited.bottom(css) for css in ("#message", "#analyze", "#route", "#cards", "#json")) <= 900
+
+
+def test_nothing_went_wrong_and_nothing_left_this_machine(visited):
+    """Reads the browser's logs of all tests above."""
+    complaints = [entry for entry in visited.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+    assert complaints == []
+    sent = [json.loads(entry["message"])["message"] for entry in visited.driver.get_log("performance")]
+    addresses = [event["params"]["request"]["url"] for event in sent if event["method"] == "Network.requestWillBeSent"]
+    assert addresses
+    assert [address for address in addresses if not address.startswith((visited.url, "data:", "blob:"))] == []
