@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     benchmark.add_argument("--threads", type=int, metavar="N", help="of every way; all cores if left out")
     benchmark.add_argument("--json", action="store_true", help="print the report as JSON")
     _add_model(benchmark)
-    _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
+
     _add_train(command("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
     _add_hub(command)
     return parser
@@ -106,7 +106,6 @@ def _add_hub(command: Callable[[str, Any, str], argparse.ArgumentParser]) -> Non
     pull.add_argument("repo", help="the repository, owner/name")
     pull.add_argument("--revision", help="commit, tag or branch; only a commit always means the same files")
     pull.add_argument("--json", action="store_true", help="print path and commit as JSON")
-    return parser
 
     deploy = command("deploy", _deploy, "Create or update a Space; only shows what it would do, unless --yes is given.")
     deploy.add_argument("space", help="the Space, owner/name; made if it is not there")
