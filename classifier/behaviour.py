@@ -25,6 +25,9 @@ from .predict import Classifier, Result
 #: The key that stands for the action of the route, beside the names of the tasks.
 ROUTE = "route"
 
+#: The cases that come with a checkout.
+CASES = Path(__file__).parents[1] / "tests" / "data"
+
 #: How far a probability may move against the direction before it counts, CheckList's tolerance.
 TOLERANCE = 0.02
 
@@ -184,7 +187,7 @@ def check(classifier: Classifier, cases: Sequence[MinimumFunctionality | Invaria
             failures.append({"kind": case.kind, "group": case.group, "texts": list(case.texts), "fault": fault})
     return {
         **_share(len(cases) - len(failures), len(cases)),
-        **{name: {key: _share(sum(list_), len(list_)) for key, list_ in of.items()} for name, of in passed.items()},
+        **{name: {key: _share(sum(good), len(good)) for key, good in of.items()} for name, of in passed.items()},
         "failures": failures,
     }
 
@@ -218,6 +221,27 @@ def probe(classifier: Classifier, probes: Sequence[Probe]) -> dict[str, Any]:
     return {**_share(sum(pairs), len(pairs)), "groups": groups, "failures": failures}
 
 
+def run(classifier: Classifier, folder: str | Path) -> dict[str, Any]:
+    """Run every file of a folder: safety.jsonl and behaviour.jsonl (cases), bias.jsonl (probes).
+
+    Args:
+        classifier: The model.
+        folder: Where the files are.
+
+    Returns:
+        A report for each file, by its name without ending.
+
+    Raises:
+        ClassifierError: A file is missing or damaged, or does not fit the model.
+    """
+    folder = Path(folder)
+    return {
+        "safety": check(classifier, read_cases(folder / "safety.jsonl")),
+        "behaviour": check(classifier, read_cases(folder / "behaviour.jsonl")),
+        "bias": probe(classifier, read_probes(folder / "bias.jsonl")),
+    }
+
+
 def answer(result: Result, key: str) -> str:
     """A result's label of a task, or its route's action for ``"route"``."""
     return result.route.action if key == ROUTE else result.labels[key]
@@ -233,7 +257,8 @@ def wilson(passed: int, n: int) -> tuple[float, float]:
     z, share = 1.959964, passed / n
     centre = share + z * z / (2 * n)
     spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return tuple(min(1.0, max(0.0, (centre + sign * spread) / (1 + z * z / n))) for sign in (-1, 1))  # type: ignore[return-value]
+    scale = 1 + z * z / n
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
 def as_text(reports: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
