@@ -80,11 +80,6 @@ class DataReport:
     held_out: int = 0
 
 
-def text_key(text: str) -> str:
-    """What two messages share when they differ only in case and white space."""
-    return " ".join(text.lower().split())
-
-
 def read_examples(
     path: str | Path,
     tasks: TaskSet,
@@ -214,6 +209,11 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
         {task: np.concatenate([part.labels[task] for part in parts]) for task in parts[0].labels},
         np.concatenate([part.row_weights for part in parts]),
     )
+
+
+def text_key(text: str) -> str:
+    """What two messages share when they differ only in case and white space."""
+    return " ".join(text.lower().split())
 
 
 def deduplicate(examples: Examples, held_out: Sequence[Examples] = (), report: DataReport | None = None) -> Examples:
