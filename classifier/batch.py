@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -152,7 +152,7 @@ class ScoredFile:
                 if line.endswith("\n"):
                     yield json.loads(line)
 
-    def score(self, table: Table, classifier: Classifier) -> Iterator[Progress]:
+    def score(self, table: Table, classifier: Classifier) -> Generator[Progress, None, None]:
         """Score the rows that are missing; stop by closing this iterator: what is done is kept.
 
         Args:

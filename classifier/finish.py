@@ -77,13 +77,24 @@ def finish(
 
 
 def _training(settings: TrainSettings, progress: Progress) -> dict[str, Any]:
+    """How the model was made; files are named without the folders of the machine that it was made on."""
+    kept = json.loads(settings.model_dump_json(exclude={"out", "report_to"}))
+    for source in (*kept["data"], *kept["aux"]):
+        source["path"] = _name(source["path"])
+    for key in ("tasks", "validation", "dev", "base"):
+        kept[key] = kept[key] and _name(kept[key])
     return {
-        "settings": json.loads(settings.model_dump_json(exclude={"out", "report_to"})),
+        "settings": kept,
         "best_step": progress.best_step,
         "steps": progress.step,
         "seconds": round(progress.seconds, 1),
         **training_speed(read_log(settings.run / "log.jsonl")),
     }
+
+
+def _name(path: str) -> str:
+    """A local file or folder without where it stands; names on the Hub as they are."""
+    return Path(path).name if Path(path).exists() else path
 
 
 def _proof(folder: Path, model: MultiTaskDistilBert, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Any]:

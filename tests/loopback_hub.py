@@ -284,6 +284,21 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(data[first:], 206, headers)
         self._answer(self.hub.altered.get(path, data), 200, headers)
 
+    def variable(self, repo: str) -> None:
+        found, data = self._repo("space", repo, write=True), json.loads(self.body)
+        found.settings["variables"][data["key"]] = data["value"]
+        self._answer({name: {"value": value} for name, value in found.settings["variables"].items()})
+
+    def secret(self, repo: str) -> None:
+        data = json.loads(self.body)
+        self._repo("space", repo, write=True).settings["secrets"][data["key"]] = data["value"]
+        self._answer({})
+
+    def hardware(self, repo: str) -> None:
+        found = self._repo("space", repo, write=True)
+        found.settings["hardware"] = json.loads(self.body)["flavor"]
+        self._answer({"stage": "BUILDING", "hardware": {"current": None, "requested": found.settings["hardware"]}})
+
     def validate(self) -> None:
         content = json.loads(self.body)["content"]
         try:
@@ -345,7 +360,8 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] == "deletedFile":
                 del files[value["path"]]
         oid = found.commit(revision, files, header["summary"])
-        url = f"{self.hub.url}/{repo}/commit/{oid}"
+        prefix = "" if kind == "model" else f"{kind}s/"
+        url = f"{self.hub.url}/{prefix}{repo}/commit/{oid}"
         self._answer({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
 
 
@@ -360,6 +376,9 @@ ROUTES = [
     (("GET",), f"/api/{KIND}/{REPO}/tree/(?P<revision>[^/]+)", _Handler.tree),
     (("POST",), f"/api/{KIND}/{REPO}/preupload/(?P<revision>[^/]+)", _Handler.preupload),
     (("POST",), f"/api/{KIND}/{REPO}/commit/(?P<revision>[^/]+)", _Handler.commit),
+    (("POST",), f"/api/spaces/{REPO}/variables", _Handler.variable),
+    (("POST",), f"/api/spaces/{REPO}/secrets", _Handler.secret),
+    (("POST",), f"/api/spaces/{REPO}/hardware", _Handler.hardware),
     (("POST",), f"/{REPO}.git/info/lfs/objects/batch", _Handler.lfs_batch),
     (("POST",), f"/(?P<kind>space|dataset)s/{REPO}.git/info/lfs/objects/batch", _Handler.lfs_batch),
     (("PUT",), "/lfs/(?P<oid>[0-9a-f]{64})", _Handler.lfs_put),

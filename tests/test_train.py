@@ -107,6 +107,17 @@ def test_the_command_writes_a_model_that_serves_and_has_learnt(unbroken):
     assert windows and all(0 <= line["padding"] < 0.5 and line["tokens_per_second"] > 0 for line in windows)
 
 
+def test_the_report_is_whole_and_names_no_folder_of_this_machine(world, unbroken):
+    text = (unbroken / "report.json").read_text()
+    report = json.loads(text)
+    assert str(world) not in text and report["data"]["found"]["rows"] == {"data.jsonl": 320}
+    assert report["calibration"]["on"] == "validation" and set(report["calibration"]["tasks"]) == {"colour", "mood"}
+    assert set(report["evaluation"]) == {"validation_clean", "validation_noisy"}
+    assert report["int8"]["tasks"]["mood"]["agreement"] > 0.9
+    temperatures = json.loads((unbroken / "calibration.json").read_text())["temperatures"]
+    assert temperatures.keys() == {"colour", "mood"} and 1.0 not in temperatures.values()
+
+
 def test_kill_and_resume_gives_the_weights_of_an_unbroken_run(world, unbroken, tmp_path):
     words = command(world, tmp_path / "model", "--epochs", "4", "--patience", "9", "--checkpoint-steps", "3")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
