@@ -95,7 +95,9 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
+    from .evaluate import OVERALL
     from .folder import REPORT, read_json
+    from .report import scores_table
     from .settings import TrainSettings, preset, read_settings_file
 
     given = {key: value for key, value in vars(args).items() if value is not None}
@@ -132,9 +134,8 @@ def _train(args: argparse.Namespace) -> None:
         print(json.dumps(report, ensure_ascii=False))
         return
     for name, part in report["evaluation"].items():
-        print(f"{name} (n = {part['n']})")
-        for task, scores in part["tasks"].items():
-            print(f"  {task:16} accuracy {scores['accuracy']:6.1%}  macro-F1 {scores['macro_f1']:.3f}")
+        print(f"{name.replace('_', ', ')}: {part['n']} messages\n")
+        print(scores_table({**part["tasks"], OVERALL: part["overall"]}), end="\n\n")
     print(f"The model is in {settings.out}, checkpoints, log and curves in {settings.run}.")
 
 
