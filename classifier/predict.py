@@ -252,9 +252,6 @@ class Classifier:
             ClassifierError: A message is no string, or holds nothing to read.
         """
         window = self._read_window(texts, return_errors=False)
-        found = dict(
-            zip(window.ordered, self._calibrated([self._run(feed)[0] for feed in window.feeds()]), strict=True)
-        )
         shares = self._calibrated([self._run(feed)[0] for feed in window.feeds()])
         found = dict(zip(window.ordered, shares, strict=True))
         return [found[text] for text in texts]
