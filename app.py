@@ -122,11 +122,13 @@ def load_classifier(model: str | None, revision: str | None, *, required: bool) 
     Raises:
         ClassifierError: No model can be loaded.
     """
-    try:
+    if required or model is None:
         return Classifier.load(model, revision=revision), ""
+    from classifier.hub import load_for_app  # only hosts that name a model need the Hub's client
+
+    try:
+        return load_for_app(model, revision)
     except ClassifierError as error:
-        if required or model is None:
-            raise
         log.warning("%s The embedded model answers.", error)
         return Classifier.load(), f"{model} could not be loaded, so the embedded model answers. {error}"
 

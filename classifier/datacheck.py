@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from huggingface_hub import hf_hub_download
 
 from .data import MISSING, DataReport, Examples, concatenate, deduplicate, describe, read_examples
 from .desks import desk
 from .errors import ClassifierError
-from .folder import read_json, write_json
+from .folder import CONFIG, read_json, write_json
+from .hub_errors import explained
 from .settings import TrainSettings
 from .splits import split
 from .tables import read_table
@@ -135,8 +137,10 @@ def check_data(settings: TrainSettings) -> DataCheck:
     return DataCheck(tasks, train, validation, found, summary, tuple(_warnings(train, tasks, found, settings)))
 
 
-def write_split(check: DataCheck, settings: TrainSettings, folder: Path) -> dict[str, Any]:
-    """Write both parts as files, so that the run and what is compared with it later see the same messages.
+def hold_out(check: DataCheck, settings: TrainSettings, folder: Path) -> dict[str, Any]:
+    """Write the held-out messages to a file, so that the run and what is compared with it later see the same ones.
+
+    Training leaves out of its data whatever stands in that file, so the data stay where they are.
 
     Args:
         check: The checked data.
@@ -144,18 +148,20 @@ def write_split(check: DataCheck, settings: TrainSettings, folder: Path) -> dict
         folder: Where to write.
 
     Returns:
-        The settings' values that read these files.
+        The settings' values with that file as the validation file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    sources = []
-    weights = check.train.row_weights
-    for number, weight in enumerate(np.unique(weights)):
-        path = folder / f"train-{number}.jsonl"
-        _write_rows(path, check.train.take(np.flatnonzero(weights == weight)), check.tasks)
-        sources.append({"path": str(path), "weight": float(weight)})
-    _write_rows(folder / "validation.jsonl", check.validation, check.tasks)
-    values = json.loads(settings.model_dump_json())
-    return {**values, "data": sources, "validation": str(folder / "validation.jsonl")}
+    path = folder / "validation.jsonl"
+    with path.open("w", encoding="utf-8") as file:
+        for row, text in enumerate(check.validation.texts):
+            labels = {task.name: int(check.validation.labels[task.name][row]) for task in check.tasks.tasks}
+            named = {
+                task.name: task.label_names[labels[task.name]]
+                for task in check.tasks.tasks
+                if labels[task.name] != MISSING
+            }
+            file.write(json.dumps({"text": text, **named}, ensure_ascii=False) + "\n")
+    return {**json.loads(settings.model_dump_json()), "validation": str(path)}
 
 
 def estimate(check: DataCheck, settings: TrainSettings, parameters: int) -> list[tuple[Hardware, float, float | None]]:
@@ -183,6 +189,21 @@ def estimate(check: DataCheck, settings: TrainSettings, parameters: int) -> list
         price = hardware.dollars_per_hour
         rows.append((hardware, seconds, None if price is None else seconds / 3600 * price))
     return rows
+
+
+def encoder_config(base: str) -> dict[str, Any]:
+    """The config.json of an encoder.
+
+    Args:
+        base: A folder, or the name of a Hub repository.
+
+    Raises:
+        ClassifierError: It cannot be had.
+    """
+    if Path(base).is_dir():
+        return read_json(Path(base) / CONFIG)
+    with explained(f"read the size of {base}"):
+        return read_json(Path(hf_hub_download(base, CONFIG)))
 
 
 def encoder_parameters(config: Mapping[str, Any]) -> int:
@@ -217,11 +238,3 @@ def _warnings(train: Examples, tasks: TaskSet, found: DataReport, settings: Trai
     long = sum(len(text) > settings.max_tokens * CHARACTERS_PER_TOKEN for text in train.texts)
     if long:
         yield f"{long:,} messages are longer than about {settings.max_tokens} tokens; their ends are cut."
-
-
-def _write_rows(path: Path, examples: Examples, tasks: TaskSet) -> None:
-    with path.open("w", encoding="utf-8") as file:
-        for row, text in enumerate(examples.texts):
-            labels = {task.name: int(examples.labels[task.name][row]) for task in tasks.tasks}
-            named = {task.name: task.label_names[labels[task.name]] for task in tasks.tasks if labels[task.name] >= 0}
-            file.write(json.dumps({"text": text, **named}, ensure_ascii=False) + "\n")

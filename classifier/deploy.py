@@ -126,8 +126,10 @@ def plan_training(
 def training_files() -> dict[str, bytes]:
     """All that training needs on another machine: the script, the package and the requirements of both halves."""
     requirements = _read(ROOT / "requirements.txt") + _read(ROOT / "requirements-train.txt")
+    messages = ROOT / "examples" / "data"
     # Training runs as `python -m classifier train`, so the command line is an entry, too.
-    return {**_sources([ROOT / "train_space.py", PACKAGE / "__main__.py"], TEMPLATES), "requirements.txt": requirements}
+    entries = [ROOT / "train_space.py", PACKAGE / "__main__.py"]
+    return {**_sources(entries, TEMPLATES, messages), "requirements.txt": requirements}
 
 
 def describe(plan: SpacePlan) -> str:

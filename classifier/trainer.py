@@ -18,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import psutil
 import yaml
 
+from .data import MISSING, read_examples
 from .errors import ClassifierError
 from .folder import REPORT, read_json, write_json
+from .predict import Classifier
 from .settings import TrainSettings
 
 Phase = Literal["idle", "running", "stopped", "failed", "done"]
@@ -79,6 +82,11 @@ class Trainer:
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
 
+    def refuse_if_running(self) -> None:
+        """Make sure that no run goes on; raises ClassifierError when one does."""
+        if self._running() is not None:
+            raise ClassifierError("A training run goes on; wait for its end, or stop it first.")
+
     def start(self, values: Mapping[str, Any], *, owner: str | None = None) -> None:
         """Start a new run. The files of the one before are removed.
 
@@ -91,7 +99,7 @@ class Trainer:
         """
         settings = TrainSettings.build(values, {"out": self.model, "checkpoint_steps": CHECKPOINT_STEPS})
         with self._lock:
-            self._refuse_if_running()
+            self.refuse_if_running()
             for path in (self.model, settings.run):
                 shutil.rmtree(path, ignore_errors=True)
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -107,7 +115,7 @@ class Trainer:
             ClassifierError: There is nothing to continue, or the run goes on.
         """
         with self._lock:
-            self._refuse_if_running()
+            self.refuse_if_running()
             if self.state().phase not in ("stopped", "failed"):
                 raise ClassifierError("There is no stopped run to continue; start a new one.")
             self._launch(owner)
@@ -171,6 +179,49 @@ class Trainer:
         path = self.model / REPORT
         return read_json(path) if self.state().phase == "done" and path.is_file() else None
 
+    def compare(self, current: Classifier) -> list[dict[str, Any]]:
+        """Compare the finished model with another on the messages that were held out of its training.
+
+        Args:
+            current: The other model.
+
+        Returns:
+            Per task that both answer with the same labels: ``n``, accuracies ``current`` and ``new``, and the
+            95 % ``interval`` of their paired difference.
+
+        Raises:
+            ClassifierError: No model is finished, nothing was held out in a file, or the models share no task.
+        """
+        state = self.state()
+        if state.phase != "done" or state.settings is None:
+            raise ClassifierError("There is no finished model yet; train one first.")
+        if state.settings.validation is None:
+            raise ClassifierError("This run held out no file of messages; give one as `validation`.")
+        new = Classifier.load(self.model)
+        labels = {task.name: task.label_names for task in current.tasks.tasks}
+        shared = [task for task in new.tasks.tasks if labels.get(task.name) == task.label_names]
+        if not shared:
+            raise ClassifierError("The current model answers other tasks; there is nothing to compare.")
+        examples = read_examples(state.settings.validation, new.tasks)
+        answers = {
+            name: [result.labels for result in model.classify_many(examples.texts)]
+            for name, model in {"current": current, "new": new}.items()
+        }
+        rows = []
+        for task in shared:
+            known = np.flatnonzero(examples.labels[task.name] != MISSING)
+            truth = [task.label_names[index] for index in examples.labels[task.name][known]]
+            right = {
+                name: np.array([found[row][task.name] == label for row, label in zip(known, truth, strict=True)], float)
+                for name, found in answers.items()
+            }
+            difference = right["new"] - right["current"]
+            half = 1.96 * difference.std() / np.sqrt(max(len(known), 1))
+            mean = float(difference.mean())
+            accuracies = {name: float(values.mean()) for name, values in right.items()}
+            rows.append({"task": task.name, "n": len(known), **accuracies, "interval": [mean - half, mean + half]})
+        return rows
+
     def wait(self) -> RunState:
         """Wait for the end of a run that this process started.
 
@@ -212,10 +263,6 @@ class Trainer:
             return process if same else None
         except (KeyError, psutil.NoSuchProcess):
             return None
-
-    def _refuse_if_running(self) -> None:
-        if self._running() is not None:
-            raise ClassifierError("A training run goes on; wait for its end, or stop it first.")
 
     def _phase(self, job: Mapping[str, Any]) -> tuple[Phase, str | None]:
         if self._running() is not None:

@@ -24,6 +24,7 @@ from classifier.losses import MultiTaskLoss, class_weights, divergence
 from classifier.optim import make_optimizer, use_bf16
 from classifier.predict import Classifier
 from classifier.settings import PRESETS, TrainSettings, preset, read_settings_file
+from classifier.speed import flops, measure_training
 
 ROOT = Path(__file__).parents[1]
 COLOURS = {"name": "colours", "title": "Colours", "mood_task": "mood", "tasks": [
@@ -533,3 +534,25 @@ def test_progress_survives_a_checkpoint(tmp_path):
         checkpoints.save(model, optimizer, schedule, Progress(step=step, best_score=0.5, misses=1))
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000002"]
     assert checkpoints.load(checkpoints.latest(), model, optimizer, schedule) == Progress(2, 0.5, 0, 1)
+
+
+def test_the_speed_of_training_is_measured_on_the_same_messages(world, tmp_path):
+    found = measure_training(settings(world, tmp_path / "m"), rounds=1)
+    ours, notebook = found["ways"]["ours"], found["ways"]["notebook"]
+    assert notebook["padding"] > ours["padding"]
+    assert found["ratio"] == pytest.approx(ours["messages_per_second"] / notebook["messages_per_second"])
+    # The same messages need the same useful work, so all speeds stand in one ratio.
+    assert ours["tokens_per_second"] / notebook["tokens_per_second"] == pytest.approx(found["ratio"])
+    assert ours["share_of_peak"] / notebook["share_of_peak"] == pytest.approx(found["ratio"])
+    assert not tmp_path.joinpath("m.run").exists()
+    with pytest.raises(ClassifierError, match="give at least 4 batches, of a size that 8 divides"):
+        measure_training(settings(world, tmp_path / "m", batch_size=12))
+
+
+def test_needed_operations_are_counted_without_padding(world, tmp_path):
+    model, chosen = make_model(task_set()), settings(world, tmp_path / "m", noise=None, batch_size=6)
+    batch = one_batch(examples(), chosen)
+    tokens = batch.attention_mask.sum(1).double()
+    # Per layer four matrices of attention and two of the feed-forward; 32 dimensions, 64 inside, 2 layers.
+    weights = 2 * (4 * 32 * 32 + 2 * 32 * 64)
+    assert flops(model, [batch]) == 6 * weights * tokens.sum() + 12 * 2 * 32 * (tokens**2).sum()
