@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier import Classifier, ClassifierError, Policy
-from classifier.changes import edited, is_fragile, noisy, without
+from classifier.changes import is_fragile, noisy, without
 from classifier.desks import SUPPORT
 from classifier.explain import MAX_PARTS, explain, faithfulness, occlude, word_spans
 from classifier.folder import EMBEDDED
