@@ -1,4 +1,4 @@
-"""Commands that make and judge models: train, evaluate, calibrate, export."""
+"""Commands that make and judge models: train, evaluate, calibrate, export, behaviour."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ def add_commands(add: AddCommand) -> None:
         add: Adds a command: its name, what runs it, a summary; returns its parser.
     """
     _add_train(add("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
+    behaviour = add("behaviour", _behaviour, "Check a model against fixed safety, behaviour and bias cases.")
+    behaviour.add_argument("--cases", metavar="FOLDER", help="with safety.jsonl, behaviour.jsonl and bias.jsonl")
+    behaviour.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_model(behaviour)
 
     evaluate = add("evaluate", _evaluate, "Score a model on labelled messages.")
     add_model(evaluate)
@@ -37,6 +41,18 @@ def add_commands(add: AddCommand) -> None:
     )
     export.add_argument("--float", action="store_true", help="also write the float32 file")
     export.add_argument("--json", action="store_true", help="print the proof as JSON")
+
+
+def _behaviour(args: argparse.Namespace) -> None:
+    from .behaviour import CASES, as_text, run
+    from .predict import Classifier
+
+    reports = run(Classifier.load(args.model, revision=args.revision), args.cases or CASES)
+    if args.json:
+        print(json.dumps(reports, ensure_ascii=False))
+        return
+    for line in as_text(reports):
+        print(line)
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
