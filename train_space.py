@@ -132,7 +132,12 @@ class Bench:
 
     def start(self, profile: gr.OAuthProfile | None, *form: Any) -> list[Any]:
         """Start a run."""
-        _noticed(lambda: headless.start_run(self.trainer, self.values(*form), self._account(profile)))
+
+        def run() -> None:
+            account = self._account(profile)
+            headless.start_run(self.trainer, self.values(*form), account)
+
+        _noticed(run)
         return self.look(None)
 
     def stop(self, profile: gr.OAuthProfile | None) -> list[Any]:
