@@ -21,6 +21,7 @@ def test_every_way_answers_the_same_messages_with_the_same_labels(tiny_folder):
     for speed in report["speeds"]:
         first = report["speeds"][0]["messages_per_second"]
         assert speed["ratio"] == pytest.approx(speed["messages_per_second"] / first, rel=0.05)
+    assert report["single_ms_while_a_file_runs"] > 0
     assert sum(report["operators"].values()) <= 1.01
     peak = report["peak"]
     assert peak["share_of_float32_peak"] == pytest.approx(
