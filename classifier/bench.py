@@ -122,7 +122,12 @@ class Bench:
 
     def stop(self, profile: gr.OAuthProfile | None) -> list[Any]:
         """Stop the run."""
-        _noticed(lambda: (self._owner(profile), self.trainer.stop()))
+
+        def run() -> None:
+            self._owner(profile)
+            self.trainer.stop()
+
+        _noticed(run)
         return self.look(None)
 
     def resume(self, profile: gr.OAuthProfile | None) -> list[Any]:
