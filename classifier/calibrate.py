@@ -1,0 +1,138 @@
+"""Calibration: one temperature per task, so that an answer given with 80 % is right four times in five."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .data import MISSING, Examples
+from .errors import ClassifierError
+from .evaluate import calibration_error
+from .folder import CALIBRATION, read_json, write_json
+from .predict import Classifier
+
+Logits = Mapping[str, NDArray[np.floating[Any]]]
+Labels = Mapping[str, NDArray[np.int64]]
+
+#: Temperatures that are looked at, from sharper to much softer.
+_RANGE = (0.05, 20.0)
+
+#: Parts of the cross-validation.
+FOLDS = 5
+
+
+def fit_temperatures(logits: Logits, labels: Labels) -> dict[str, float]:
+    """The temperature of each task that makes the labels most likely (Guo et al. 2017, arXiv:1706.04599).
+
+    Args:
+        logits: Task to (n, labels), from messages that the model was not trained on.
+        labels: Task to label indices, (n,), MISSING where a message has none.
+
+    Returns:
+        A temperature for every task that has a label; others are left out.
+    """
+    return {
+        task: _fit(np.asarray(values, np.float64)[labels[task] != MISSING], labels[task][labels[task] != MISSING])
+        for task, values in logits.items()
+        if task in labels and np.any(labels[task] != MISSING)
+    }
+
+
+def cross_validated_ece(logits: Logits, labels: Labels, *, seed: int = 0) -> dict[str, dict[str, float]]:
+    """Expected calibration error before and after temperatures.
+
+    Every message is judged with a temperature that was fitted on the other folds, so that the second figure
+    holds for messages that the temperature has not seen.
+
+    Args:
+        logits: As `fit_temperatures` takes them.
+        labels: As `fit_temperatures` takes them.
+        seed: Seed of the folds.
+
+    Returns:
+        Task to ``ece_before``, ``ece_after`` and ``n``.
+    """
+    found = {}
+    for task in fit_temperatures(logits, labels):
+        rows = labels[task] != MISSING
+        values, truth = np.asarray(logits[task], np.float64)[rows], labels[task][rows]
+        fold = np.random.default_rng(seed).permutation(len(truth)) % FOLDS
+        after = np.empty_like(values)
+        for number in range(min(FOLDS, len(truth))):
+            others = values[fold != number], truth[fold != number]
+            after[fold == number] = values[fold == number] / (_fit(*others) if len(others[1]) else 1.0)
+        found[task] = {"ece_before": _ece(values, truth), "ece_after": _ece(after, truth), "n": len(truth)}
+    return found
+
+
+def calibrate_folder(path: str | Path, examples: Examples) -> dict[str, Any]:
+    """Fit temperatures to what a model folder serves and write them into its calibration.json.
+
+    Other keys of the file are kept; the weights are never touched.
+
+    Args:
+        path: A model folder on this machine.
+        examples: Labelled messages that the model was not trained on.
+
+    Returns:
+        Task to `temperature`, `before` (the temperature until now), `ece_before`, `ece_after` and `n`.
+
+    Raises:
+        ClassifierError: There is no such folder, or no message has a label.
+    """
+    classifier = Classifier.load(Path(path))
+    old = classifier.folder.temperatures
+    logits = served_logits(classifier, examples.texts)
+    temperatures = fit_temperatures(logits, examples.labels)
+    if not temperatures:
+        raise ClassifierError(
+            f"No message has a label of {', '.join(classifier.tasks.task_names)}; calibration needs labelled messages."
+        )
+    served = {task: values / old[task] for task, values in logits.items()}
+    errors = cross_validated_ece(served, examples.labels)
+    file = Path(path) / CALIBRATION
+    kept = read_json(file) if file.is_file() else {}
+    write_json(file, {**kept, "temperatures": {**old, **temperatures}})
+    return {task: {"temperature": value, "before": old[task], **errors[task]} for task, value in temperatures.items()}
+
+
+def served_logits(classifier: Classifier, texts: list[str]) -> dict[str, NDArray[np.float64]]:
+    """Logits of every task, (n, labels), up to a constant per message that no softmax notices."""
+    results = list(classifier.classify_many(texts))
+    return {
+        task.name: classifier.folder.temperatures[task.name]
+        * np.log(np.array([list(result.probabilities[task.name].values()) for result in results]).clip(1e-12))
+        for task in classifier.tasks.tasks
+    }
+
+
+def _fit(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    """The temperature of least negative log-likelihood, by golden-section search over its logarithm.
+
+    The likelihood has one peak over the inverse temperature, so no start value is needed.
+    """
+    golden = (np.sqrt(5) - 1) / 2
+    low, high = np.log(_RANGE)
+    for _ in range(40):
+        left, right = high - golden * (high - low), low + golden * (high - low)
+        if _loss(logits, truth, np.exp(left)) <= _loss(logits, truth, np.exp(right)):
+            high = right
+        else:
+            low = left
+    return float(np.exp((low + high) / 2))
+
+
+def _loss(logits: NDArray[np.float64], truth: NDArray[np.int64], temperature: float) -> float:
+    scaled = logits / temperature
+    scaled = scaled - scaled.max(1, keepdims=True)
+    return float((np.log(np.exp(scaled).sum(1)) - scaled[np.arange(len(truth)), truth]).mean())
+
+
+def _ece(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    shares /= shares.sum(1, keepdims=True)
+    return calibration_error(shares.max(1), shares.argmax(1) == truth)

@@ -1,0 +1,159 @@
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from conftest import WORDS, make_tokenizer
+
+from classifier.__main__ import main
+from classifier.errors import ClassifierError
+from classifier.export import compare, export_folder, verify
+from classifier.folder import ONNX_FLOAT, ONNX_INT8, WEIGHTS
+from classifier.graph import build_onnx
+from classifier.int8 import Int8Scheme, quantise_columns, quantise_product
+
+
+def messages(n, seed=0):
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS.split(), size=rng.integers(1, 12))) for _ in range(n)]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    tokenizer = make_tokenizer()
+    tokenizer.enable_truncation(32)
+    return tokenizer
+
+
+def batch(tokenizer, texts):
+    encodings = tokenizer.encode_batch(texts)
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(e.ids) for e in encodings], batch_first=True)
+    mask = torch.nn.utils.rnn.pad_sequence(
+        [torch.ones(len(e.ids), dtype=torch.long) for e in encodings], batch_first=True
+    )
+    return ids, mask
+
+
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_the_float_graph_is_the_model_up_to_rounding(tiny_model, tokenizer, pooling):
+    tiny_model.config.pooling = pooling
+    found = compare(build_onnx(tiny_model).SerializeToString(), tiny_model, [batch(tokenizer, messages(64))])
+    for task in found.values():
+        assert task["agreement"] == 1 and task["largest_difference"] < 1e-4
+
+
+def test_static_int8_answers_a_message_alike_in_any_batch(tiny_model, tokenizer):
+    ids, mask = batch(tokenizer, messages(16))
+    graph = build_onnx(tiny_model, Int8Scheme(), [(ids, mask)]).SerializeToString()
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    names = list(tiny_model.heads)
+    together = session.run(names, {"input_ids": ids.numpy(), "attention_mask": mask.numpy()})
+    for row in range(len(ids)):
+        keep = mask[row].bool().numpy()
+        alone = session.run(
+            names,
+            {"input_ids": ids[row : row + 1].numpy()[:, keep], "attention_mask": mask[row : row + 1].numpy()[:, keep]},
+        )
+        for one, many in zip(alone, together, strict=True):
+            np.testing.assert_allclose(one[0], many[row], atol=2e-2)
+
+
+def test_outlier_channels_and_smoothing_cut_the_error_of_a_product():
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(500, 64)).astype(np.float32)
+    inputs[:, [3, 40]] *= 80
+    weight = rng.normal(size=(64, 32)).astype(np.float32)
+    bias = np.zeros(32, np.float32)
+
+    def error(**scheme):
+        return quantise_product(inputs, weight, bias, Int8Scheme(**scheme)).error
+
+    plain = error(smoothing=None, outliers=0, correct_bias=False)
+    smooth = error(smoothing=(0.5, 0.8, 1.0), outliers=0, correct_bias=False)
+    assert smooth < plain / 2
+    assert quantise_product(inputs, weight, bias, Int8Scheme(outliers=2)).outliers.tolist() == [3, 40]
+
+
+def test_the_quantised_product_computes_what_it_says():
+    rng = np.random.default_rng(1)
+    inputs, weight = rng.normal(size=(200, 16)).astype(np.float32), rng.normal(size=(16, 8)).astype(np.float32)
+    bias = rng.normal(size=8).astype(np.float32)
+    product = quantise_product(inputs, weight, bias, Int8Scheme(outliers=3))
+    steps = np.clip(np.round(inputs * product.multiplier / product.scale) + product.zero, 0, 255) - product.zero
+    output = (steps * product.scale) @ (product.weight * product.scales)
+    output += inputs[:, product.outliers] @ product.outlier_weight + product.bias
+    exact = inputs @ weight + bias
+    assert np.abs(output - exact).max() < 0.05 * exact.std()
+    assert (output - exact).mean(0) == pytest.approx(0, abs=1e-3)
+    assert not product.weight[product.outliers].any()
+
+
+def test_weights_are_off_by_half_a_step_at_most():
+    weight = np.random.default_rng(0).normal(size=(20, 7)).astype(np.float32)
+    values, scales = quantise_columns(weight)
+    assert (np.abs(values * scales - weight) <= scales / 2 + 1e-6).all()
+    assert np.abs(values).max(0).tolist() == [127] * 7
+
+
+def test_int8_without_samples_is_a_clear_error(tiny_model):
+    with pytest.raises(ClassifierError, match="needs sample messages"):
+        build_onnx(tiny_model, Int8Scheme())
+
+
+def test_another_activation_is_a_clear_error(tiny_model):
+    tiny_model.config.activation = "relu"
+    with pytest.raises(ClassifierError, match="only 'gelu' is exported"):
+        build_onnx(tiny_model)
+
+
+def test_a_proof_needs_enough_different_messages(tiny_folder, tiny_model, tokenizer):
+    with pytest.raises(ClassifierError, match="1000 different messages; 1 were given"):
+        verify(tiny_folder / ONNX_FLOAT, tiny_model, tokenizer, ["help"] * 2000)
+
+
+def test_the_proof_fails_when_one_head_answers_otherwise(tiny_folder, tiny_model, tokenizer):
+    with torch.no_grad():
+        tiny_model.heads["sentiment"].weight.neg_()
+    with pytest.raises(ClassifierError, match=r"sentiment \d+\.\d+%") as failed:
+        verify(tiny_folder / ONNX_FLOAT, tiny_model, tokenizer, messages(300), least=200)
+    assert "intent" not in str(failed.value)
+
+
+def test_a_failed_export_keeps_the_old_file(own_folder, monkeypatch):
+    before = (own_folder / ONNX_INT8).read_bytes()
+    monkeypatch.setattr("classifier.export.BAR", 1.01)
+    with pytest.raises(ClassifierError, match="too often"):
+        export_folder(own_folder, messages(50), messages(1200))
+    assert (own_folder / ONNX_INT8).read_bytes() == before
+
+
+def test_a_folder_without_weights_cannot_be_exported(own_folder):
+    (own_folder / WEIGHTS).unlink()
+    with pytest.raises(ClassifierError, match=r"lacks model\.safetensors"):
+        export_folder(own_folder, messages(50), messages(20))
+
+
+def test_the_command_exports_and_proves(own_folder, tmp_path, capsys, monkeypatch):
+    for file in (ONNX_FLOAT, ONNX_INT8):
+        (own_folder / file).unlink()
+    samples, proof = tmp_path / "samples.jsonl", tmp_path / "proof.jsonl"
+    samples.write_text("".join(json.dumps({"text": text}) + "\n" for text in messages(200)))
+    proof.write_text("".join(json.dumps({"text": text}) + "\n" for text in messages(1200, seed=1)))
+    # Random weights decide many messages by a hair; a trained model is held to the full bar.
+    monkeypatch.setattr("classifier.export.BAR", 0.95)
+    command = ["export", "--model", str(own_folder), "--samples", str(samples), "--data", str(proof)]
+    command += ["--float", "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["onnx-int8"]["n"] >= 1000
+    assert all(task["agreement"] >= 0.95 for task in found["onnx-int8"]["tasks"].values())
+    assert all(task["agreement"] == 1 for task in found["onnx-fp32"]["tasks"].values())
+    assert (own_folder / ONNX_INT8).is_file() and (own_folder / ONNX_FLOAT).is_file()
+
+
+def test_a_file_that_holds_no_messages_is_a_clear_error(own_folder, tmp_path, capsys):
+    file = tmp_path / "bad.jsonl"
+    file.write_text('{"message": "help"}\n')
+    assert main(["export", "--model", str(own_folder), "--samples", str(file), "--data", str(file)]) == 2
+    assert "expected JSON Lines with a 'text'" in capsys.readouterr().err
