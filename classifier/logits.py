@@ -32,11 +32,31 @@ def predict_logits(
     Returns:
         Task to logits, (messages, labels), in the order of the messages.
     """
+    vectors = pooled_vectors(model, tokenizer, texts, max_tokens, batch_tokens)
+    return head_logits(model, vectors)
+
+
+def head_logits(model: MultiTaskDistilBert, vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """Logits of every head for pooled vectors, (messages, dim), without dropout."""
+    device = next(model.parameters()).device
+    with torch.inference_mode():
+        pooled = torch.from_numpy(vectors).to(device)
+        return {name: head(pooled).float().cpu().numpy() for name, head in model.heads.items()}
+
+
+def pooled_vectors(
+    model: MultiTaskDistilBert, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, batch_tokens: int = 8192
+) -> NDArray[np.float32]:
+    """Pooled vectors, in float32, without dropout; the arguments are `predict_logits`'.
+
+    Returns:
+        (messages, dim), in the order of the messages.
+    """
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_tokens)
     token_ids = encode(tokenizer, texts)
     order = sorted(range(len(texts)), key=lambda row: len(token_ids[row]))
-    logits = {name: np.zeros((len(texts), size), np.float32) for name, size in model.config.heads.items()}
+    vectors = np.zeros((len(texts), model.config.dim), np.float32)
     device, was_training = next(model.parameters()).device, model.training
     model.eval()
     with torch.inference_mode():
@@ -44,11 +64,9 @@ def predict_logits(
             size = max(batch_tokens // len(token_ids[order[min(len(order), 256) - 1]]), 1)
             rows, order = order[: min(size, 256)], order[min(size, 256) :]
             input_ids, attention_mask = pad([token_ids[row] for row in rows])
-            outputs = model(input_ids.to(device), attention_mask.to(device))
-            for name, values in logits.items():
-                values[rows] = outputs[name].float().cpu().numpy()
+            vectors[rows] = model.pool(input_ids.to(device), attention_mask.to(device)).float().cpu().numpy()
     model.train(was_training)
-    return logits
+    return vectors
 
 
 def validation_scores(

@@ -233,7 +233,8 @@ class Trainer:
         return self.state()
 
     def _launch(self, owner: str | None) -> None:
-        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1", "--dynamo_backend", "no"]
+        command = [sys.executable, "-m", "accelerate.commands.launch", "--num_machines", "1"]
+        command += ["--mixed_precision", "no", "--dynamo_backend", "no"]  # training sets its own precision
         command += ["-m", "classifier", "train", "--config", str(self.folder / "settings.yaml"), "--resume"]
         # The package is found where this one is, whatever the working directory.
         paths = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]

@@ -129,7 +129,8 @@ def losses(state: RunState, points: int = 400) -> DataFrame:
         mean = line["loss"] if mean is None else 0.9 * mean + 0.1 * line["loss"]
         if number % every == 0 or number + 1 == len(state.steps):
             rows.append((line["step"], mean))
-    return DataFrame(rows, columns=["step", "loss"])
+    # With the types named, an empty plot has number axes, too.
+    return DataFrame(rows, columns=["step", "loss"]).astype({"step": int, "loss": float})
 
 
 def scores(state: RunState) -> DataFrame:
@@ -145,7 +146,7 @@ def scores(state: RunState) -> DataFrame:
     rows += [
         (line["step"], values["macro_f1"], task) for line in state.validations for task, values in line["tasks"].items()
     ]
-    return DataFrame(rows, columns=["step", "macro-F1", "task"])
+    return DataFrame(rows, columns=["step", "macro-F1", "task"]).astype({"step": int, "macro-F1": float, "task": str})
 
 
 def pushed(commit: CommitInfo) -> str:
