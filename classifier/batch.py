@@ -42,9 +42,23 @@ class Progress:
 
 
 def result_columns(classifier: Classifier) -> list[str]:
-    """Names of the columns that scoring adds: each task's label and confidence, the route, and the error."""
+    """Names of the columns that scoring adds: each task's label and confidence, the route, and the error.
+
+    ``probabilities`` holds all of them as JSON, so that `route` can decide again under another policy.
+    """
     names = [name for task in classifier.tasks.task_names for name in (task, f"{task}_confidence")]
-    return [*names, "route_action", "queue", "priority", "automatic", "reasons", "tokens", "truncated", "error"]
+    return [
+        *names,
+        "route_action",
+        "queue",
+        "priority",
+        "automatic",
+        "reasons",
+        "tokens",
+        "truncated",
+        "probabilities",
+        "error",
+    ]
 
 
 def result_cells(result: Result) -> list[Any]:
@@ -63,6 +77,7 @@ def result_cells(result: Result) -> list[Any]:
         codes,
         result.tokens,
         result.truncated,
+        json.dumps(result.to_dict()["probabilities"], ensure_ascii=False, separators=(",", ":")),
         "",
     ]
 

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from math import ceil, floor, log, log1p
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .errors import ClassifierError
+from .folder import CALIBRATION, POLICY, ModelFolder, read_json, write_json
 from .routing import Policy
 from .rules import Probabilities
 
@@ -242,6 +244,26 @@ def halves(
         result["wrong"] = sum(wrong for _, wrong in seen) / len(seen)
         result["broken"] = sum(wrong > max_wrong for _, wrong in seen) / len(seen)
     return result
+
+
+def keep_promise(path: str | Path, choice: Choice, curve: Curve) -> Policy:
+    """Write a chosen level into the policy of a model folder, and the curve into its calibration.json.
+
+    Args:
+        path: A model folder on this machine.
+        choice: What `Curve.choose` found.
+        curve: The counts behind it, from which another level can be chosen without the messages.
+
+    Raises:
+        ClassifierError: There is no such folder.
+    """
+    folder = ModelFolder.read(path)
+    policy = at_level(folder.policy, choice.level)
+    calibration = folder.path / CALIBRATION
+    kept = read_json(calibration) if calibration.is_file() else {}
+    write_json(folder.path / POLICY, policy.to_dict())
+    write_json(calibration, {**kept, "automation": curve.to_dict()})
+    return policy
 
 
 def at_level(policy: Policy, level: float) -> Policy:

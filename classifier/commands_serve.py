@@ -26,6 +26,7 @@ def add_commands(add: AddCommand) -> None:
     classify = add("classify", _classify, "Classify one message.")
     classify.add_argument("text", nargs="?", help="the message; read from standard input if left out")
     add_model(classify)
+    classify.add_argument("--check-fragile", action="store_true", help="also try changes of case, marks and spelling")
     classify.add_argument("--json", action="store_true", help="print the result as JSON")
 
     score = add("score", _score, "Classify every row of files, whatever their size.")
@@ -69,7 +70,8 @@ def _classify(args: argparse.Namespace) -> None:
     from .predict import Classifier
 
     text = sys.stdin.read() if args.text is None else args.text
-    result = Classifier.load(args.model, revision=args.revision).classify(text)
+    classifier = Classifier.load(args.model, revision=args.revision)
+    result = classifier.classify(text, check_fragile=args.check_fragile)
     if args.json:
         print(json.dumps(result.to_dict(), ensure_ascii=False))
         return
