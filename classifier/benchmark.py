@@ -190,7 +190,8 @@ def _torch_ways(classifier: Classifier, weights: str) -> dict[str, Callable[[Seq
     except (OSError, ValueError) as error:
         raise ClassifierError(f"{weights!r} holds no float weights of this model: {error}.") from None
     tokenizer = Tokenizer.from_file(str(classifier.folder.path / "tokenizer.json"))
-    tokenizer.enable_truncation(128)
+    length = min(128, classifier.folder.config["max_position_embeddings"])
+    tokenizer.enable_truncation(length)
     tasks = classifier.tasks.tasks
 
     def answer(texts: Sequence[str]) -> Answers:
@@ -207,7 +208,7 @@ def _torch_ways(classifier: Classifier, weights: str) -> dict[str, Callable[[Seq
         ]
 
     def padded(texts: Sequence[str]) -> Answers:
-        tokenizer.enable_padding(length=128)
+        tokenizer.enable_padding(length=length)
         return [labels for start in range(0, len(texts), 32) for labels in answer(texts[start : start + 32])]
 
     def sorted_dynamic(texts: Sequence[str]) -> Answers:
