@@ -18,6 +18,7 @@ import gradio as gr
 
 from classifier import Classifier, ClassifierError, page
 from classifier.jobs import JobQueue, Limits
+from classifier.policy_tab import policy_tab
 from classifier.service import Service
 from classifier.tab_file import file_tab
 from classifier.tab_message import MODEL_EVENTS, message_tab
@@ -59,6 +60,8 @@ def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
                 message_tab(service)
             with gr.Tab("File"):
                 file_tab(JobQueue(classifier, Path(tempfile.mkdtemp(prefix="classifier-jobs-")), LIMITS))
+            with gr.Tab("Policy"):
+                policy_tab(classifier)
         add_endpoints(service)
     demo.queue(max_size=WAITING_REQUESTS)
     return demo
@@ -84,6 +87,24 @@ def add_endpoints(service: Service) -> None:
             log.exception("A message could not be answered.")
             raise gr.Error(page.APOLOGY, print_exception=False) from None
 
+    def explain(message: str) -> dict[str, Any]:
+        """Tell which words decided the answer to a message, and what would change it.
+
+        Args:
+            message: The message. Only the part that the model reads is explained.
+
+        Returns:
+            The label of each task; each word with its place and, per task, how far the label's probability falls
+            without it; the route, with whether it is fragile; the smallest edit found that changes the action.
+        """
+        try:
+            return service.explain(message)[0].to_dict()
+        except ClassifierError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        except Exception:
+            log.exception("A message could not be explained.")
+            raise gr.Error(page.APOLOGY, print_exception=False) from None
+
     def model_info() -> dict[str, Any]:
         """Tell which model answers, its tasks and what each of their labels means, and its limits.
 
@@ -93,6 +114,7 @@ def add_endpoints(service: Service) -> None:
         return service.classifier.info
 
     gr.api(classify, api_name="classify", **MODEL_EVENTS)
+    gr.api(explain, api_name="explain", **MODEL_EVENTS)
     gr.api(model_info, api_name="model_info", queue=False)
 
 
@@ -105,7 +127,7 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str | None]:
     """
     return demo.launch(
         theme=THEME,
-        css_paths=[PAGE_FILES / "page.css", PAGE_FILES / "file.css"],
+        css_paths=[PAGE_FILES / "page.css", PAGE_FILES / "file.css", PAGE_FILES / "policy.css"],
         js=(PAGE_FILES / "page.js").read_text(encoding="utf-8"),
         show_error=False,
         run_history=False,  # it would keep visitors' messages in their browser

@@ -7,6 +7,8 @@ from typing import Any
 
 from . import page
 from .errors import ClassifierError
+from .explain import Explanation, explain
+from .explain_view import explanation
 from .latency import LatencySummary, LatencyWindow
 from .predict import Classifier, Result
 
@@ -32,6 +34,26 @@ class Service:
         """
         result = self.classifier.classify(message)
         return result, self.latencies.add(result.latency_ms)
+
+    def explain(self, message: str) -> tuple[Explanation, str]:
+        """Explain the answer to one message; also the part of it that was read.
+
+        Raises:
+            ClassifierError: There is nothing to read in it.
+        """
+        read = self.classifier.part_read(message)
+        return explain(read, self.classifier.probabilities, self.classifier.policy), read
+
+    def show_explanation(self, message: str) -> str:
+        """The explanation of one message as HTML, whatever happens."""
+        try:
+            found, read = self.explain(message)
+            return explanation(found, self.classifier.tasks, read)
+        except ClassifierError as error:
+            return page.banner_hint(str(error))
+        except Exception:
+            log.exception("A message could not be explained.")
+            return page.banner_failed()
 
     def show(self, message: str) -> tuple[str, str, dict[str, Any] | None]:
         """The banner, the cards and the JSON of one message, whatever happens."""

@@ -26,11 +26,16 @@ def message_tab(service: Service) -> None:
         message, analyze, clear = _question()
         route, cards, data = _answer(tasks)
         examples = _examples(tasks)
+    with gr.Accordion("Why: the words that decided", open=False, elem_id="why") as why:
+        words = gr.HTML()
     shown = [route, cards, data]
     events = {**MODEL_EVENTS, "api_visibility": "private", "show_progress_on": [route, cards]}
-    answering: list[dict[str, Any]] = [analyze.click(service.show, message, shown, **events)]
+    answering: list[Any] = [analyze.click(service.show, message, shown, **events)]
     for example in examples:
         answering.append(example.click(lambda text: (text, *service.show(text)), example, [message, *shown], **events))
+    why.expand(service.show_explanation, message, words, **MODEL_EVENTS, api_visibility="private")
+    for answered in tuple(answering):
+        answered.then(lambda: gr.Accordion(open=False), None, why, queue=False, api_visibility="private")
     # In the browser alone, so that nothing that is done next can be overtaken by a reset on its way back.
     empty = json.dumps(["", page.banner_waiting(tasks), page.cards_waiting(tasks), None])
     reset = f"() => {{ document.querySelector('#message textarea').focus(); return {empty}; }}"
