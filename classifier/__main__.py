@@ -7,6 +7,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from .errors import ClassifierError
@@ -54,9 +55,19 @@ def _parser() -> argparse.ArgumentParser:
 
     evaluate = command("evaluate", _evaluate, "Score a model on labelled messages.")
     _add_model(evaluate)
-    evaluate.add_argument("--data", required=True, metavar="FILE", help="labelled messages, one column per task")
+    evaluate.add_argument("--data", metavar="FILE", help="labelled messages, one column per task")
+    evaluate.add_argument("--noisy", action="store_true", help="also score a fixed noisy copy of the messages")
+    evaluate.add_argument("--report", metavar="FOLDER", help="write report.md, its plots and report.json there")
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default 0)")
     evaluate.add_argument("--json", action="store_true", help="print all scores as JSON")
+    suite = evaluate.add_argument_group("benchmarks", "train on a public benchmark and score its test split")
+    suite.add_argument("--suite", choices=("seed", "clinc150", "banking77"), help="the benchmark, in place of --data")
+    suite.add_argument(
+        "--base", default="distilbert-base-uncased", help="encoder: folder or Hub name (default: %(default)s)"
+    )
+    suite.add_argument("--source", metavar="FOLDER", help="holds <benchmark>/<split>.jsonl.gz; the Hub if left out")
+    suite.add_argument("--out", default="runs/suite", metavar="PATH", help="the run's files stand in PATH-<suite>.run")
+    suite.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a training setting")
 
     calibrate = command("calibrate", _calibrate, "Fit the temperatures of a model folder to held-out messages.")
     calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
@@ -258,14 +269,42 @@ def _classify(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
+    if (args.suite is None) == (args.data is None):
+        raise ClassifierError(
+            "evaluate needs either --data with labelled messages, or --suite with a benchmark's name."
+        )
+    if args.suite is not None:
+        _suite(args)
+        return
     from .data import read_examples
-    from .evaluate import evaluate_classifier
     from .predict import Classifier
-    from .report import scores_table
+    from .report import evaluation_report, scores_table, write_report
 
     classifier = Classifier.load(args.model, revision=args.revision)
-    found = evaluate_classifier(classifier, read_examples(args.data, classifier.tasks), seed=args.seed)
+    examples = read_examples(args.data, classifier.tasks)
+    found = evaluation_report(classifier, examples, seed=args.seed, noisy=args.noisy)
+    if args.report:
+        write_report(args.report, found, classifier, examples)
     print(json.dumps(found, ensure_ascii=False) if args.json else scores_table(found))
+
+
+def _suite(args: argparse.Namespace) -> None:
+    from .seed import run_seed, seed_table
+    from .standards import run_standard, standard_table
+
+    changes = {}
+    for word in args.set:
+        name, mark, value = word.partition("=")
+        if not mark:
+            raise ClassifierError(f"--set {word!r} has no '='; expected for instance --set learning_rate=1e-4.")
+        changes[name] = value
+    out = Path(f"{args.out}-{args.suite}")
+    if args.suite == "seed":
+        found, table = run_seed(args.base, out, folder=args.source, overrides=changes), seed_table
+    else:
+        found = run_standard(args.suite, args.base, out, folder=args.source, overrides=changes)
+        table = standard_table
+    print(json.dumps(found, ensure_ascii=False) if args.json else table(found))
 
 
 def _calibrate(args: argparse.Namespace) -> None:
