@@ -7,6 +7,7 @@ import importlib.util
 import logging
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,18 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 
 from classifier import Classifier, ClassifierError, page
+from classifier.jobs import JobQueue, Limits
 from classifier.service import Service
+from classifier.tab_file import file_tab
 from classifier.tab_message import MODEL_EVENTS, message_tab
 
 log = logging.getLogger("classifier.app")
 
 #: Requests that may wait for their turn; later ones are told that the queue is full.
 WAITING_REQUESTS = 200
+
+#: What one visitor may send; a hosted page shares its two cores and its disk among all.
+LIMITS = Limits(max_bytes=512 << 20, max_rows=1_000_000)
 
 PAGE_FILES = Path(page.__file__).parent
 
@@ -48,7 +54,11 @@ def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
     revision = f" @ {model['revision'][:7]}" if model["revision"] else ""
     with gr.Blocks(title=f"{classifier.tasks.title} · message desk", analytics_enabled=False) as demo:
         gr.HTML(page.header(classifier.tasks, f"Model: {model['id']}{revision} · {model['backend']}", notice))
-        message_tab(service)
+        with gr.Tabs():
+            with gr.Tab("Message"):
+                message_tab(service)
+            with gr.Tab("File"):
+                file_tab(JobQueue(classifier, Path(tempfile.mkdtemp(prefix="classifier-jobs-")), LIMITS))
         add_endpoints(service)
     demo.queue(max_size=WAITING_REQUESTS)
     return demo
@@ -95,12 +105,12 @@ def launch(demo: gr.Blocks, **options: Any) -> tuple[Any, str, str | None]:
     """
     return demo.launch(
         theme=THEME,
-        css_paths=[PAGE_FILES / "page.css"],
+        css_paths=[PAGE_FILES / "page.css", PAGE_FILES / "file.css"],
         js=(PAGE_FILES / "page.js").read_text(encoding="utf-8"),
         show_error=False,
         run_history=False,  # it would keep visitors' messages in their browser
         ssr_mode=False,
-        max_file_size="1mb",  # the page takes no files, but Gradio's upload route is open all the same
+        max_file_size="200mb",
         footer_links=["api", "settings"],
         **options,
     )
@@ -122,11 +132,13 @@ def load_classifier(model: str | None, revision: str | None, *, required: bool) 
     Raises:
         ClassifierError: No model can be loaded.
     """
-    try:
+    if required or model is None:
         return Classifier.load(model, revision=revision), ""
+    from classifier.hub import load_for_app  # only hosts that name a model need the Hub's client
+
+    try:
+        return load_for_app(model, revision)
     except ClassifierError as error:
-        if required or model is None:
-            raise
         log.warning("%s The embedded model answers.", error)
         return Classifier.load(), f"{model} could not be loaded, so the embedded model answers. {error}"
 

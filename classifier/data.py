@@ -66,7 +66,7 @@ class DataReport:
     """What was found in the data, as counts.
 
     Attributes:
-        rows: Rows read, per source.
+        rows: Rows read, per file name or Hub data set.
         empty: Rows dropped because they hold no text.
         duplicates: Rows dropped because the same text stands before them.
         conflicts: Those of the duplicates that were labelled differently; the first reading was kept.
@@ -78,11 +78,6 @@ class DataReport:
     duplicates: int = 0
     conflicts: int = 0
     held_out: int = 0
-
-
-def text_key(text: str) -> str:
-    """What two messages share when they differ only in case and white space."""
-    return " ".join(text.lower().split())
 
 
 def read_examples(
@@ -169,7 +164,8 @@ def _examples(
     if not full:
         raise ClassifierError(f"{path!r} holds no messages; expected at least one row with text.")
     if report is not None:
-        report.rows[path] = len(texts)
+        name = Path(path).name if Path(path).exists() else path  # reports are published: no folders of this machine
+        report.rows[name] = report.rows.get(name, 0) + len(texts)
         report.empty += len(texts) - len(full)
     return Examples(texts, labels, np.full(len(texts), weight, np.float32)).take(full)
 
@@ -214,6 +210,11 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
         {task: np.concatenate([part.labels[task] for part in parts]) for task in parts[0].labels},
         np.concatenate([part.row_weights for part in parts]),
     )
+
+
+def text_key(text: str) -> str:
+    """What two messages share when they differ only in case and white space."""
+    return " ".join(text.lower().split())
 
 
 def deduplicate(examples: Examples, held_out: Sequence[Examples] = (), report: DataReport | None = None) -> Examples:

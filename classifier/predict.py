@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,8 @@ CHARACTERS_PER_TOKEN = 100
 SPECIAL_TOKENS = 2
 
 #: Messages that `classify_many` sorts by length together; it reads at most two such windows ahead.
-WINDOW = 2048
+#: A window of long messages is shorter, so that stopping takes effect within seconds.
+WINDOW, WINDOW_CHARACTERS = 2048, 1 << 18
 
 #: Tokens, padding included, of one run of the model in a batch. The activations of so many stay in a
 #: core's cache: over 1,024 a message costs a third more time, under 256 the overhead of a run shows.
@@ -225,10 +226,9 @@ class Classifier:
         """
         if isinstance(texts, str):
             raise ClassifierError("classify_many was given one string; give a list of messages, or use classify.")
-        stream = iter(texts)
         running: tuple[_Window, list[Future[Any]]] | None = None
         try:
-            while chunk := list(islice(stream, WINDOW)):
+            for chunk in _windows(texts):
                 window = self._read_window(chunk, return_errors)
                 # Batches of the longest messages first, so that no core waits long for the last one.
                 futures = [self._pool.submit(self._run, feed) for feed in reversed(list(window.feeds()))][::-1]
@@ -398,6 +398,20 @@ def _open_session(path: Path) -> onnxruntime.InferenceSession:
         raise ClassifierError(
             f"{str(path)!r} is no usable ONNX model ({error}); export or download the model again."
         ) from error
+
+
+def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
+    """Consecutive messages, at most WINDOW, and no more behind the one that passes WINDOW_CHARACTERS."""
+    window: list[str] = []
+    characters = 0
+    for text in texts:
+        window.append(text)
+        characters += len(text) if isinstance(text, str) else 0
+        if len(window) == WINDOW or characters >= WINDOW_CHARACTERS:
+            yield window
+            window, characters = [], 0
+    if window:
+        yield window
 
 
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -73,6 +73,8 @@ def _records(text: Iterator[str], delimiter: str) -> Iterator[Row]:
         lines.record, lines.damaged = [], False
         try:
             cells, error = next(reader), ""
+            if len(lines.record) > 1:  # the next cell's opening quotation mark may have closed a forgotten one
+                next(csv.reader(lines.record, delimiter=delimiter, strict=True))
         except StopIteration:
             return
         except (_UnclosedQuote, csv.Error):

@@ -18,8 +18,8 @@ from .errors import ClassifierError
 from .losses import MultiTaskLoss
 from .model import MultiTaskDistilBert
 from .optim import make_optimizer, use_bf16
+from .prepare import prepare
 from .settings import TrainSettings
-from .train import prepare
 
 #: Batch size of the notebooks that we compare with; they compute in float32 and pad all to the longest.
 NOTEBOOK_BATCH = 8

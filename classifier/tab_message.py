@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import gradio as gr
@@ -27,17 +28,15 @@ def message_tab(service: Service) -> None:
         examples = _examples(tasks)
     shown = [route, cards, data]
     events = {**MODEL_EVENTS, "api_visibility": "private", "show_progress_on": [route, cards]}
-    analyze.click(service.show, message, shown, **events)
+    answering: list[dict[str, Any]] = [analyze.click(service.show, message, shown, **events)]
     for example in examples:
-        example.click(lambda text: (text, *service.show(text)), example, [message, *shown], **events)
-    clear.click(
-        lambda: ("", page.banner_waiting(tasks), page.cards_waiting(tasks), None),
-        None,
-        [message, *shown],
-        queue=False,
-        show_progress="hidden",
-        api_visibility="private",
-    ).then(None, js="() => document.querySelector('#message textarea').focus()", api_visibility="private")
+        answering.append(example.click(lambda text: (text, *service.show(text)), example, [message, *shown], **events))
+    # In the browser alone, so that nothing that is done next can be overtaken by a reset on its way back.
+    empty = json.dumps(["", page.banner_waiting(tasks), page.cards_waiting(tasks), None])
+    reset = f"() => {{ document.querySelector('#message textarea').focus(); return {empty}; }}"
+    clear.click(None, None, [message, *shown], js=reset, api_visibility="private")
+    # A late answer would stand beside an empty box.
+    clear.click(None, cancels=answering, queue=False, api_visibility="private")
 
 
 def _question() -> tuple[gr.Textbox, gr.Button, gr.Button]:

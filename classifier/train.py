@@ -3,119 +3,31 @@
 from __future__ import annotations
 
 import json
-import random
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
 from tokenizers import Tokenizer
 
 from .batches import load_tokenizer
-from .checkpoint import Checkpoints, Progress, check_space, replace_folder
-from .data import (
-    MISSING,
-    DataReport,
-    Examples,
-    concatenate,
-    deduplicate,
-    describe,
-    noisy_copy,
-    read_auxiliary,
-    read_examples,
-)
-from .desks import desk
+from .checkpoint import Checkpoints, Progress, check_space
 from .errors import ClassifierError
-from .export import write_model_folder
-from .folder import CONFIG, REPORT, read_json, write_json
-from .logits import predict_logits, validation_scores
+from .finish import finish
+from .folder import CONFIG, read_json, write_json
 from .loop import Loop
 from .losses import MultiTaskLoss
 from .model import MultiTaskDistilBert
+from .prepare import Prepared, prepare
 from .runlog import plot_curves, read_log
 from .settings import PRESETS, TrainSettings, preset
-from .splits import split
-from .tasks import TaskSet
 
 #: Settings that may change when a run is continued: they don't touch what it yields.
 _FREE_SETTINGS = ("out", "accumulation", "checkpoint_steps", "report_to")
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """The data of a run.
-
-    Attributes:
-        tasks: The task set.
-        all_tasks: The same with the auxiliary tasks.
-        train: Training examples, labels of all tasks.
-        validation: Held out, for early stopping and the choice of the best weights.
-        dev: Held out, for calibration and the report, or None to use the validation split.
-        report: Counts, label shares and hashes, as plain data.
-    """
-
-    tasks: TaskSet
-    all_tasks: TaskSet
-    train: Examples
-    validation: Examples
-    dev: Examples | None
-    report: dict[str, Any]
-
-
-def read_task_set(name: str) -> TaskSet:
-    """A task set by its name, or from a JSON file as `TaskSet.to_dict` writes it.
-
-    Raises:
-        ClassifierError: There is none, or the file cannot be read as one.
-    """
-    return TaskSet.from_dict(read_json(Path(name))) if name.endswith(".json") else desk(name)
-
-
-def prepare(settings: TrainSettings) -> Prepared:
-    """Read, check, clean and split the data.
-
-    Raises:
-        ClassifierError: A file, column or label is wrong, or a split would be empty.
-    """
-    tasks = read_task_set(settings.tasks)
-    found = DataReport()
-    auxiliary = [read_auxiliary(aux.name, aux.path, aux.column, report=found) for aux in settings.aux]
-    further = tuple(task for task, _ in auxiliary)
-    all_tasks = TaskSet(tasks.name, tasks.title, tasks.tasks + further, mood_task=tasks.mood_task)
-
-    def held_out(path: str) -> Examples:
-        return deduplicate(_widen(read_examples(path, tasks), all_tasks))
-
-    parts = [
-        read_examples(source.path, tasks, columns=source.columns, weight=source.weight, report=found)
-        for source in settings.data
-    ]
-    parts += [examples for _, examples in auxiliary]
-    dev = None if settings.dev is None else held_out(settings.dev)
-    closed = [] if dev is None else [dev]
-    train = deduplicate(concatenate([_widen(part, all_tasks) for part in parts]), closed, found)
-    if settings.validation is None:
-        train, validation = split(train, tasks, settings.validation_share, seed=settings.seed)
-    else:
-        validation = held_out(settings.validation)
-    train = deduplicate(train, [*closed, validation], found)
-    if not any((train.labels[name] != MISSING).any() for name in tasks.task_names):
-        raise ClassifierError(
-            "The training split is empty: all messages stand in the validation or dev file, or none has a "
-            f"label of {', '.join(tasks.task_names)}. Give other --data."
-        )
-    report = {
-        "found": asdict(found),
-        "train": describe(train, all_tasks),
-        "validation": describe(validation, tasks),
-        **({} if dev is None else {"dev": describe(dev, tasks)}),
-    }
-    return Prepared(tasks, all_tasks, train, validation, dev, report)
 
 
 def train(settings: TrainSettings, *, resume: bool = False) -> Path:
@@ -201,65 +113,6 @@ def fit(
     return model, tokenizer, progress
 
 
-def finish(
-    settings: TrainSettings,
-    prepared: Prepared,
-    model: MultiTaskDistilBert,
-    tokenizer: Tokenizer,
-    progress: Progress,
-    out: Path,
-) -> None:
-    """Calibrate, evaluate and export the best weights.
-
-    The model folder `out` is written aside and then put in the place of an earlier one.
-    """
-    model.cpu()
-    report: dict[str, Any] = {
-        "training": {
-            "settings": json.loads(settings.model_dump_json(exclude={"out", "report_to"})),
-            "best_step": progress.best_step,
-            "steps": progress.step,
-            "seconds": round(progress.seconds, 1),
-            **training_speed(read_log(settings.run / "log.jsonl")),
-        },
-        "data": prepared.report,
-        "evaluation": {},
-    }
-    for name, examples in {"validation": prepared.validation, "dev": prepared.dev}.items():
-        if examples is None:
-            continue
-        for kind, copy in {"clean": examples, "noisy": noisy_copy(examples, prepared.tasks)}.items():
-            logits = predict_logits(model, tokenizer, copy.texts, settings.max_tokens)
-            scores = validation_scores([(range(len(copy)), logits)], copy, prepared.tasks)
-            report["evaluation"][f"{name}_{kind}"] = {"n": len(copy), **scores}
-    rng = random.Random(settings.seed)
-    samples = rng.sample(prepared.train.texts, min(256, len(prepared.train)))
-
-    def write(folder: Path) -> None:
-        write_model_folder(
-            folder,
-            model,
-            prepared.tasks,
-            tokenizer,
-            max_tokens=settings.max_tokens,
-            samples=samples,
-            data_hash=prepared.report["train"]["hash"],
-        )
-        write_json(folder / REPORT, report)
-
-    replace_folder(out, write)
-
-
-def training_speed(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Median speeds and mean share of padding over a log's windows."""
-    windows = [line for line in lines if "messages_per_second" in line]
-    return {
-        "messages_per_second": float(np.median([line["messages_per_second"] for line in windows])),
-        "tokens_per_second": float(np.median([line["tokens_per_second"] for line in windows])),
-        "padding": round(float(np.mean([line["padding"] for line in windows])), 4),
-    }
-
-
 def sweep(values: Mapping[str, Any], names: Sequence[str] | None = None, *, resume: bool = False) -> list[dict]:
     """Train several presets on the same split, compare them on validation and finish the best.
 
@@ -296,16 +149,6 @@ def sweep(values: Mapping[str, Any], names: Sequence[str] | None = None, *, resu
     if accelerator.is_main_process:
         finish(best, prepared, model, tokenizer, progress, settings.out)
     return rows
-
-
-def _widen(examples: Examples, tasks: TaskSet) -> Examples:
-    """The same rows with MISSING for every further task."""
-    missing = np.full(len(examples), MISSING, np.int64)
-    return Examples(
-        examples.texts,
-        {name: examples.labels.get(name, missing) for name in tasks.task_names},
-        examples.row_weights,
-    )
 
 
 def _check_out(out: Path) -> None:

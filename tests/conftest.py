@@ -94,6 +94,16 @@ def own_folder(tiny_folder, tmp_path) -> Path:
 
 
 @pytest.fixture
+def free_port() -> int:
+    """A port that nothing listens on."""
+    import socket
+
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+@pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A loopback Hub; the Hub's client in this process talks to it, with a cache and a token of its own."""
     from huggingface_hub import constants

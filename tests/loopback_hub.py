@@ -83,6 +83,7 @@ class LoopbackHub:
         self.requests: list[str] = []
         self.up = True
         self.jobs: dict[str, dict] = {}
+        self.job_says, self.job_ends_as = ["training", "done"], "COMPLETED"
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"hub": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
@@ -284,6 +285,37 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(data[first:], 206, headers)
         self._answer(self.hub.altered.get(path, data), 200, headers)
 
+    def variable(self, repo: str) -> None:
+        found, data = self._repo("space", repo, write=True), json.loads(self.body)
+        found.settings["variables"][data["key"]] = data["value"]
+        self._answer({name: {"value": value} for name, value in found.settings["variables"].items()})
+
+    def secret(self, repo: str) -> None:
+        data = json.loads(self.body)
+        self._repo("space", repo, write=True).settings["secrets"][data["key"]] = data["value"]
+        self._answer({})
+
+    def hardware(self, repo: str) -> None:
+        found = self._repo("space", repo, write=True)
+        found.settings["hardware"] = json.loads(self.body)["flavor"]
+        self._answer({"stage": "BUILDING", "hardware": {"current": None, "requested": found.settings["hardware"]}})
+
+    def run_job(self, namespace: str) -> None:
+        self._user(write=True)
+        spec = json.loads(self.body)
+        job = {"id": f"job{len(self.hub.jobs)}", "owner": {"id": "1", "name": namespace, "type": "user"}, **spec}
+        job |= {"createdAt": "2026-01-01T00:00:00.000Z", "status": {"stage": self.hub.job_ends_as, "message": None}}
+        self.hub.jobs[job["id"]] = job
+        self._answer(job)
+
+    def inspect_job(self, namespace: str, job: str) -> None:
+        self._answer(self.hub.jobs[job])
+
+    def job_logs(self, namespace: str, job: str) -> None:
+        events = [{"data": text, "timestamp": "2026-01-01T00:00:00.000Z"} for text in self.hub.job_says]
+        text = "".join(f"event: log\ndata: {json.dumps(event)}\n\n" for event in events)
+        self._answer(text.encode(), 200, {"Content-Type": "text/event-stream"})
+
     def validate(self) -> None:
         content = json.loads(self.body)["content"]
         try:
@@ -345,7 +377,8 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] == "deletedFile":
                 del files[value["path"]]
         oid = found.commit(revision, files, header["summary"])
-        url = f"{self.hub.url}/{repo}/commit/{oid}"
+        prefix = "" if kind == "model" else f"{kind}s/"
+        url = f"{self.hub.url}/{prefix}{repo}/commit/{oid}"
         self._answer({"success": True, "commitOid": oid, "commitUrl": url, "hookOutput": ""})
 
 
@@ -360,6 +393,12 @@ ROUTES = [
     (("GET",), f"/api/{KIND}/{REPO}/tree/(?P<revision>[^/]+)", _Handler.tree),
     (("POST",), f"/api/{KIND}/{REPO}/preupload/(?P<revision>[^/]+)", _Handler.preupload),
     (("POST",), f"/api/{KIND}/{REPO}/commit/(?P<revision>[^/]+)", _Handler.commit),
+    (("POST",), f"/api/spaces/{REPO}/variables", _Handler.variable),
+    (("POST",), f"/api/spaces/{REPO}/secrets", _Handler.secret),
+    (("POST",), f"/api/spaces/{REPO}/hardware", _Handler.hardware),
+    (("POST",), "/api/jobs/(?P<namespace>[^/]+)", _Handler.run_job),
+    (("GET",), "/api/jobs/(?P<namespace>[^/]+)/(?P<job>[^/]+)", _Handler.inspect_job),
+    (("GET",), "/api/jobs/(?P<namespace>[^/]+)/(?P<job>[^/]+)/logs", _Handler.job_logs),
     (("POST",), f"/{REPO}.git/info/lfs/objects/batch", _Handler.lfs_batch),
     (("POST",), f"/(?P<kind>space|dataset)s/{REPO}.git/info/lfs/objects/batch", _Handler.lfs_batch),
     (("PUT",), "/lfs/(?P<oid>[0-9a-f]{64})", _Handler.lfs_put),

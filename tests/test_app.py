@@ -20,7 +20,7 @@ from classifier.export import write_model_folder
 from classifier.service import Service
 
 ROOT = Path(app.__file__).parent
-ENDPOINTS = {"/classify", "/model_info"}
+ENDPOINTS = {"/classify", "/classify_file", "/model_info"}
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,12 @@ def test_an_unclosed_quote_costs_one_row(write):
     assert [number for number, error in enumerate(found) if error] == [3]
 
 
+def test_an_unclosed_quote_does_not_swallow_the_rows_up_to_the_next_quote(write):
+    path = write('id,message\n1,"never closed\n2,where is my order\n3,"my card, please"\n4,"two\nlines"\n')
+    assert [bool(error) for error in errors(path)] == [True, False, False, False]
+    assert texts(path)[2:] == ["my card, please", "two\nlines"]
+
+
 def test_lines_before_the_header_are_skipped_and_told(write):
     path = write("Export of 1 May\n\nid;message;city\n" + "1;my card is lost;Rome\n" * 30)
     table, rows = read(path)

@@ -24,6 +24,7 @@ from classifier.losses import MultiTaskLoss, class_weights, divergence
 from classifier.optim import make_optimizer, use_bf16
 from classifier.predict import Classifier
 from classifier.settings import PRESETS, TrainSettings, preset, read_settings_file
+from classifier.speed import flops, measure_training
 
 ROOT = Path(__file__).parents[1]
 COLOURS = {"name": "colours", "title": "Colours", "mood_task": "mood", "tasks": [
@@ -104,6 +105,17 @@ def test_the_command_writes_a_model_that_serves_and_has_learnt(unbroken):
     assert (unbroken.with_name("model.run") / "curves.png").read_bytes().startswith(b"\x89PNG")
     windows = [line for line in log(unbroken) if "messages_per_second" in line]
     assert windows and all(0 <= line["padding"] < 0.5 and line["tokens_per_second"] > 0 for line in windows)
+
+
+def test_the_report_is_whole_and_names_no_folder_of_this_machine(world, unbroken):
+    text = (unbroken / "report.json").read_text()
+    report = json.loads(text)
+    assert str(world) not in text and report["data"]["found"]["rows"] == {"data.jsonl": 320}
+    assert report["calibration"]["on"] == "validation" and set(report["calibration"]["tasks"]) == {"colour", "mood"}
+    assert set(report["evaluation"]) == {"validation_clean", "validation_noisy"}
+    assert report["int8"]["tasks"]["mood"]["agreement"] > 0.9
+    temperatures = json.loads((unbroken / "calibration.json").read_text())["temperatures"]
+    assert temperatures.keys() == {"colour", "mood"} and 1.0 not in temperatures.values()
 
 
 def test_kill_and_resume_gives_the_weights_of_an_unbroken_run(world, unbroken, tmp_path):
@@ -344,7 +356,7 @@ def test_a_folder_of_something_else_is_never_replaced(world, tmp_path):
     ("words", "says"),
     [
         (["--data", "nowhere.csv"], "There is no file 'nowhere.csv'"),
-        (["--base", "nowhere"], "No encoder can be loaded"),
+        (["--base", "./no/where"], "No encoder can be loaded"),
         (["--preset", "config9"], "choose one of config1"),
         (["--epochs", "0"], "epochs: Input should be greater than or equal to 1"),
         (["--report-to", "nothing"], "nothing, which is not installed"),
@@ -352,10 +364,9 @@ def test_a_folder_of_something_else_is_never_replaced(world, tmp_path):
         (["--batch-size", "2", "--accumulation", "3"], "cannot be cut into 3 parts"),
     ],
 )
-def test_wrong_use_is_one_clear_error(world, tmp_path, capsys, monkeypatch, words, says):
+def test_wrong_use_is_one_clear_error(world, tmp_path, capsys, words, says):
     from classifier.__main__ import main
 
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     base = command(world, tmp_path / "m")[3:]
     flag = words[0]
     if flag in base:
@@ -533,3 +544,25 @@ def test_progress_survives_a_checkpoint(tmp_path):
         checkpoints.save(model, optimizer, schedule, Progress(step=step, best_score=0.5, misses=1))
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000002"]
     assert checkpoints.load(checkpoints.latest(), model, optimizer, schedule) == Progress(2, 0.5, 0, 1)
+
+
+def test_the_speed_of_training_is_measured_on_the_same_messages(world, tmp_path):
+    found = measure_training(settings(world, tmp_path / "m"), rounds=1)
+    ours, notebook = found["ways"]["ours"], found["ways"]["notebook"]
+    assert notebook["padding"] > ours["padding"]
+    assert found["ratio"] == pytest.approx(ours["messages_per_second"] / notebook["messages_per_second"])
+    # The same messages need the same useful work, so all speeds stand in one ratio.
+    assert ours["tokens_per_second"] / notebook["tokens_per_second"] == pytest.approx(found["ratio"])
+    assert ours["share_of_peak"] / notebook["share_of_peak"] == pytest.approx(found["ratio"])
+    assert not tmp_path.joinpath("m.run").exists()
+    with pytest.raises(ClassifierError, match="give at least 4 batches, of a size that 8 divides"):
+        measure_training(settings(world, tmp_path / "m", batch_size=12))
+
+
+def test_needed_operations_are_counted_without_padding(world, tmp_path):
+    model, chosen = make_model(task_set()), settings(world, tmp_path / "m", noise=None, batch_size=6)
+    batch = one_batch(examples(), chosen)
+    tokens = batch.attention_mask.sum(1).double()
+    # Per layer four matrices of attention and two of the feed-forward; 32 dimensions, 64 inside, 2 layers.
+    weights = 2 * (4 * 32 * 32 + 2 * 32 * 64)
+    assert flops(model, [batch]) == 6 * weights * tokens.sum() + 12 * 2 * 32 * (tokens**2).sum()

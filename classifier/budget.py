@@ -1,0 +1,348 @@
+"""Error budgets: how many messages can be answered automatically when at most so many answers may be wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from math import ceil, floor, log, log1p
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import ClassifierError
+from .folder import CALIBRATION, POLICY, ModelFolder, read_json, write_json
+from .routing import Policy
+from .rules import Probabilities
+
+if TYPE_CHECKING:
+    from .data import Examples
+    from .predict import Classifier
+
+#: Confidence levels that are looked at, the most cautious first. Fixed beforehand, which the guarantee needs.
+LEVELS = tuple(step / 200 for step in range(199, 99, -1))
+
+#: Most labelled messages that a refusal still names; more is as good as never.
+ENOUGH = 1_000_000
+
+#: A labelled message: its text, its probabilities, its right labels.
+Message = tuple[str, Probabilities, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A confidence level that keeps an error budget.
+
+    Attributes:
+        level: The confidence that every task of an automatic answer needs.
+        max_wrong: The promise: at most this share of automatic answers is wrong.
+        confidence: How sure the promise is: at least this share of calibration samples would keep it.
+        automatic: Share of the calibration messages that this level answers automatically.
+        wrong: Share of those that were wrong.
+        n: Calibration messages.
+    """
+
+    level: float
+    max_wrong: float
+    confidence: float
+    automatic: float
+    wrong: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Automation against error on labelled messages that the model was not trained on.
+
+    Attributes:
+        n: Messages.
+        automatic: For each of LEVELS, how many are answered automatically.
+        wrong: For each of LEVELS, how many of those wrongly.
+    """
+
+    n: int
+    automatic: tuple[int, ...]
+    wrong: tuple[int, ...]
+
+    @classmethod
+    def of(cls, confidences: Sequence[float], wrong: Sequence[bool]) -> Curve:
+        """Count.
+
+        Args:
+            confidences: For each message, the highest level at which it is still answered automatically; -1 for never.
+            wrong: For each message, whether that would be wrong.
+        """
+        pairs = list(zip(confidences, wrong, strict=True))
+        return cls(
+            n=len(pairs),
+            automatic=tuple(sum(score >= level for score, _ in pairs) for level in LEVELS),
+            wrong=tuple(sum(bad and score >= level for score, bad in pairs) for level in LEVELS),
+        )
+
+    @classmethod
+    def measure(cls, policy: Policy, messages: Sequence[Message]) -> Curve:
+        """Count on labelled messages.
+
+        Args:
+            policy: What routes them; its own confidence thresholds are left out of account.
+            messages: Text, probabilities and right labels of each. Messages without a label that the policy
+                needs to know (`is_wrong`) are left out.
+
+        Raises:
+            ClassifierError: The policy asks for no confidence, or no message has the labels.
+        """
+        if not policy.automatic_needs:
+            raise ClassifierError(
+                f"The policy {policy.version!r} asks for no confidence, so there is no level to choose; "
+                "name the tasks that automatic answers rest on in 'automatic_needs'."
+            )
+        known = [message for message in messages if all(message[2].get(task) for task in _judged(policy))]
+        if not known:
+            raise ClassifierError(f"No message has the labels {', '.join(_judged(policy))}; label some first.")
+        anyway = at_level(policy, 0.0)
+        confidences = [
+            answer_confidence(policy, found) if anyway.route(found, text).automatic else -1.0
+            for text, found, _ in known
+        ]
+        return cls.of(confidences, [is_wrong(policy, found, labels) for _, found, labels in known])
+
+    def choose(self, max_wrong: float, confidence: float = 0.95) -> Choice:
+        """The lowest level that keeps a budget, so that most messages are automatic.
+
+        Learn then Test (Angelopoulos et al. 2021, arXiv:2110.01052) with fixed-sequence testing: from the most
+        cautious level down, the hypothesis "more than `max_wrong` of the automatic answers are wrong" is tested
+        with an exact binomial test, and the first level where it cannot be rejected ends the sequence. With
+        probability `confidence` over the drawing of the messages, the chosen level keeps the budget on messages
+        of the same kind. Levels with too few automatic messages to prove anything are passed over; that looks
+        at how many are automatic, never at whether they are right, and supposes only that less confident
+        answers are not more often right.
+
+        Args:
+            max_wrong: Greatest share of wrong automatic answers, above 0 and below 1.
+            confidence: How sure that must be, above 0 and below 1.
+
+        Raises:
+            ClassifierError: A value is impossible, or the messages cannot support the promise; says how many could.
+        """
+        for name, value in (("max_wrong", max_wrong), ("confidence", confidence)):
+            if not 0 < value < 1:
+                raise ClassifierError(f"{name} is {value}; expected a share between 0 and 1, such as 0.02 or 0.95.")
+        risk = 1 - confidence
+        first = min(
+            messages_needed(max_wrong / 2, max_wrong, risk),
+            max(messages_needed(0, max_wrong, risk), self.automatic[-1] // 2),
+        )
+        chosen = None
+        for index, (automatic, wrong) in enumerate(zip(self.automatic, self.wrong, strict=True)):
+            if automatic < first:
+                continue
+            if binomial_tail(wrong, automatic, max_wrong) > risk:
+                break
+            chosen = index
+        if chosen is None:
+            raise ClassifierError(self._refusal(max_wrong, confidence))
+        automatic, wrong = self.automatic[chosen], self.wrong[chosen]
+        return Choice(LEVELS[chosen], max_wrong, confidence, automatic / self.n, wrong / automatic, self.n)
+
+    def points(self, confidence: float = 0.95) -> list[dict[str, float]]:
+        """The curve for people: of each level the share automatic, the share wrong, and how high that could be.
+
+        Args:
+            confidence: Of the upper limit of the share wrong (Clopper and Pearson 1934), at each level by itself.
+        """
+        return [
+            {
+                "level": level,
+                "automatic": automatic / self.n,
+                "wrong": wrong / automatic,
+                "at_most": upper_limit(wrong, automatic, confidence),
+            }
+            for level, automatic, wrong in zip(LEVELS, self.automatic, self.wrong, strict=True)
+            if automatic
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The counts as plain data, as calibration.json keeps them."""
+        return {"levels": list(LEVELS), **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Curve:
+        """Read what `to_dict` wrote; raises ClassifierError for anything else."""
+        counts = [data.get("automatic"), data.get("wrong")]
+        if list(data.get("levels", ())) != list(LEVELS) or any(len(count or ()) != len(LEVELS) for count in counts):
+            raise ClassifierError("The automation curve is of another version; run `calibrate` again.")
+        return cls(int(data["n"]), tuple(data["automatic"]), tuple(data["wrong"]))
+
+    def _refusal(self, max_wrong: float, confidence: float) -> str:
+        promise = f"At most {100 * max_wrong:g} % wrong with {100 * confidence:g} % confidence"
+        needed = []
+        for automatic, wrong in zip(self.automatic, self.wrong, strict=True):
+            # Half an error more than was seen: no errors among a few messages prove little.
+            rate = (wrong + 0.5) / (automatic + 1)
+            if automatic and rate < max_wrong:
+                more = messages_needed(rate, max_wrong, 1 - confidence) * self.n / automatic
+                needed.append(max(ceil(more), self.n + 1))
+        if needed and min(needed) <= ENOUGH:
+            return (
+                f"{promise} cannot be promised from {self.n:,} labelled messages; about {min(needed):,} are needed, "
+                f"{min(needed) - self.n:,} more, if the model goes on as it does. Or allow more wrong answers."
+            )
+        counts = [(wrong, automatic) for wrong, automatic in zip(self.wrong, self.automatic, strict=True) if automatic]
+        best = min(counts, key=lambda pair: (pair[0] + 0.5) / (pair[1] + 1), default=(0, 0))
+        return (
+            f"{promise} is out of reach of this model on {self.n:,} labelled messages: at the best level {best[0]:,} "
+            f"of {best[1]:,} automatic answers were wrong. Allow more wrong answers or train a better model."
+        )
+
+
+def labelled(classifier: Classifier, examples: Examples) -> list[Message]:
+    """Text, probabilities and right labels of each message, as `Curve.measure` takes them.
+
+    Args:
+        classifier: What answers.
+        examples: Labelled messages that it was not trained on.
+    """
+    names = {task.name: task.label_names for task in classifier.tasks.tasks}
+    rows = zip(examples.texts, classifier.probabilities(examples.texts), strict=True)
+    return [
+        (text, found, {task: names[task][values[row]] for task, values in examples.labels.items() if values[row] >= 0})
+        for row, (text, found) in enumerate(rows)
+    ]
+
+
+def halves(
+    policy: Policy, messages: Sequence[Message], max_wrong: float, confidence: float, *, draws: int = 200, seed: int = 0
+) -> dict[str, float]:
+    """Promise against what happened: choose a level on one random half of the messages, count on the other.
+
+    Args:
+        policy: What routes them.
+        messages: Text, probabilities and right labels of each.
+        max_wrong: The promise.
+        confidence: How sure it is to be.
+        draws: Random halves.
+        seed: Of the halves.
+
+    Returns:
+        ``promised``: share of draws in which a promise was possible; of these the mean share ``automatic`` and
+        ``wrong`` on the other half, and ``broken``: the share in which more than `max_wrong` were wrong there (the
+        other half is itself a small sample, so this is more than the risk of the promise even where that holds).
+    """
+    rng, seen = random.Random(seed), []
+    for _ in range(draws):
+        order = rng.sample(messages, len(messages))
+        first, second = (Curve.measure(policy, half) for half in (order[::2], order[1::2]))
+        with contextlib.suppress(ClassifierError):
+            index = LEVELS.index(first.choose(max_wrong, confidence).level)
+            seen.append((second.automatic[index] / second.n, second.wrong[index] / max(second.automatic[index], 1)))
+    result = {"max_wrong": max_wrong, "confidence": confidence, "draws": draws, "promised": len(seen) / draws}
+    if seen:
+        result["automatic"] = sum(automatic for automatic, _ in seen) / len(seen)
+        result["wrong"] = sum(wrong for _, wrong in seen) / len(seen)
+        result["broken"] = sum(wrong > max_wrong for _, wrong in seen) / len(seen)
+    return result
+
+
+def keep_promise(path: str | Path, choice: Choice, curve: Curve) -> Policy:
+    """Write a chosen level into the policy of a model folder, and the curve into its calibration.json.
+
+    Args:
+        path: A model folder on this machine.
+        choice: What `Curve.choose` found.
+        curve: The counts behind it, from which another level can be chosen without the messages.
+
+    Raises:
+        ClassifierError: There is no such folder.
+    """
+    folder = ModelFolder.read(path)
+    policy = at_level(folder.policy, choice.level)
+    calibration = folder.path / CALIBRATION
+    kept = read_json(calibration) if calibration.is_file() else {}
+    write_json(folder.path / POLICY, policy.to_dict())
+    write_json(calibration, {**kept, "automation": curve.to_dict()})
+    return policy
+
+
+def at_level(policy: Policy, level: float) -> Policy:
+    """The policy with one confidence level for all tasks that automatic answers rest on.
+
+    Args:
+        policy: Whose other values stay.
+        level: The confidence, 0 to 1.
+    """
+    return policy.changed(automatic_needs=dict.fromkeys(policy.automatic_needs, level))
+
+
+def answer_confidence(policy: Policy, probabilities: Probabilities) -> float:
+    """The least confidence among the tasks that automatic answers rest on.
+
+    Args:
+        policy: Names the tasks.
+        probabilities: Task to label to probability.
+    """
+    return min(max(probabilities[task].values()) for task in policy.automatic_needs)
+
+
+def is_wrong(policy: Policy, probabilities: Probabilities, labels: Mapping[str, str]) -> bool:
+    """Whether an automatic answer would be wrong.
+
+    With an action task: when the right action is one that a person sees. Without: when any label that automatic
+    answers rest on is not the right one.
+
+    Args:
+        policy: What routes.
+        probabilities: Task to label to probability.
+        labels: The right labels.
+    """
+    if policy.action_task is not None:
+        return labels[policy.action_task] not in policy.automatic
+    return any(
+        max(probabilities[task], key=probabilities[task].__getitem__) != labels[task] for task in _judged(policy)
+    )
+
+
+def binomial_tail(k: int, n: int, p: float) -> float:
+    """The probability of at most k successes in n trials of probability p, 0 < p < 1."""
+    if k >= n:
+        return 1.0
+    i = np.arange(k)
+    steps = np.log((n - i) / (i + 1)) + log(p) - log1p(-p)  # from each term's logarithm to the next one's
+    return float(min(1.0, np.exp(n * log1p(-p) + np.concatenate(([0.0], np.cumsum(steps)))).sum()))
+
+
+def upper_limit(k: int, n: int, confidence: float) -> float:
+    """The one-sided upper limit of a rate of which k cases in n were seen (Clopper and Pearson 1934)."""
+    low, high = k / n, 1.0
+    while k < n and high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (middle, high) if binomial_tail(k, n, middle) > 1 - confidence else (low, middle)
+    return high
+
+
+@lru_cache(maxsize=4096)
+def messages_needed(rate: float, max_wrong: float, risk: float) -> int:
+    """About how many automatic answers prove a budget when a share `rate` of them, below the budget, is wrong.
+
+    Args:
+        rate: Share of wrong answers that is seen.
+        max_wrong: The budget.
+        risk: Allowed probability of a false promise.
+
+    Returns:
+        A number that is enough; without errors the least one, else within 2 % of it. Over ENOUGH it is only a bound.
+    """
+    low = high = ceil(log(risk) / log1p(-max_wrong))
+    while binomial_tail(floor(rate * high), high, max_wrong) > risk and high <= ENOUGH:
+        low, high = high, 2 * high
+    while high - low > max(1, 0.02 * low):
+        middle = (low + high) // 2
+        enough = binomial_tail(floor(rate * middle), middle, max_wrong) <= risk
+        low, high = (low, middle) if enough else (middle, high)
+    return high
+
+
+def _judged(policy: Policy) -> tuple[str, ...]:
+    return (policy.action_task,) if policy.action_task is not None else tuple(policy.automatic_needs)

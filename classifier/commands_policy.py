@@ -1,0 +1,169 @@
+"""Commands about decisions: explain one, decide again under another policy, keep an error budget."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .commands_serve import AddCommand, add_model
+from .errors import ClassifierError
+
+
+def add_commands(add: AddCommand) -> None:
+    """Declare the commands of this file.
+
+    Args:
+        add: Adds a command: its name, what runs it, a summary; returns its parser.
+    """
+    explain = add("explain", _explain, "Show which words decided the answer to a message, and what would change it.")
+    explain.add_argument("text", nargs="?", help="the message; read from standard input if left out")
+    explain.add_argument("--report", metavar="FILE", help="measure how faithful explanations are on these messages")
+    explain.add_argument("--messages", type=int, default=100, metavar="N", help="of the report, spread over the file")
+    explain.add_argument("--json", action="store_true", help="print as JSON")
+    add_model(explain)
+
+    route = add("route", _route, "Decide again on earlier results under a policy file, without running the model.")
+    route.add_argument("results", metavar="FILE", help="what `score` wrote, or lines of `classify --json`")
+    route.add_argument("--policy", required=True, metavar="FILE", help="the policy, a JSON file")
+    route.add_argument("--text-column", metavar="NAME", help="the column with the messages, for rules with terms")
+
+    automation = add("automation", _automation, "Show how many messages could be automatic at what error.")
+    automation.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
+    automation.add_argument("--max-wrong", type=float, metavar="SHARE", help="promise: greatest share of wrong answers")
+    automation.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of the promise")
+    automation.add_argument("--halves", type=int, metavar="N", help="choose on N random halves, count on the others")
+    automation.add_argument("--save", action="store_true", help="write the level into the model folder's policy")
+    automation.add_argument("--json", action="store_true", help="print as JSON")
+    add_model(automation)
+
+
+def _explain(args: argparse.Namespace) -> None:
+    from .explain import explain, faithfulness
+    from .predict import Classifier
+
+    classifier = Classifier.load(args.model, revision=args.revision)
+    if args.report:
+        texts = [text for text in _texts(args.report) if len(text.split()) > 1]
+        texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
+        figures = faithfulness([classifier.part_read(text) for text in texts], classifier.probabilities)
+        if args.json:
+            print(json.dumps(figures))
+            return
+        print("Mean fall of the label's probability without the first 10, 20 and 50 % of the words")
+        for task, figure in figures.items():
+            by_weight, at_random = (" ".join(f"{x:5.2f}" for x in figure[key]) for key in ("by_weight", "random"))
+            low, high = figure["interval"]
+            print(f"{task:16} by weight {by_weight}   at random {at_random}", end="   ")
+            print(f"gain {figure['gain']:.2f} [{low:.2f}, {high:.2f}], n = {figure['n']}")
+        return
+    text = sys.stdin.read() if args.text is None else args.text
+    found = explain(classifier.part_read(text), classifier.probabilities, classifier.policy)
+    if args.json:
+        print(json.dumps(found.to_dict(), ensure_ascii=False))
+        return
+    for reason in found.route.reasons:
+        print(f"  - {reason.text}")
+    width = max(len(part.text) for part in found.parts)
+    heads = {task: f"{task}: {label}" for task, label in found.labels.items()}
+    print(f"\n{'':{width}}  {'  '.join(heads.values())}")
+    for part in found.parts:
+        weights = (
+            f"{100 * part.weights[task]:+{len(task) + len(label) + 2}.0f}" for task, label in found.labels.items()
+        )
+        print(f"{part.text:{width}}  " + "  ".join(weights))
+    print(f"\n{found.proof}")
+
+
+def _route(args: argparse.Namespace) -> None:
+    from .routing import Policy
+
+    policy = Policy.from_file(args.policy)
+    counts: Counter[str] = Counter()
+    for number, text, probabilities, before in _earlier_results(args.results, args.text_column):
+        try:
+            route = policy.route(probabilities, text)
+        except KeyError as error:
+            raise ClassifierError(
+                f"The policy {policy.version!r} does not fit {args.results!r}: row {number} has no probability "
+                f"of {error}; use results of the desk that the policy is for."
+            ) from None
+        counts.update(rows=1, automatic=route.automatic, changed=before not in ("", route.action))
+        print(json.dumps({"row": number, "before": before, "route": route.to_dict()}, ensure_ascii=False))
+    print(
+        f"{counts['rows']:,} results: {counts['automatic']:,} automatic under {policy.version!r}, "
+        f"{counts['changed']:,} with another action than before.",
+        file=sys.stderr,
+    )
+
+
+def _automation(args: argparse.Namespace) -> None:
+    from . import budget
+    from .data import read_examples
+    from .predict import Classifier
+
+    classifier = Classifier.load(args.model, revision=args.revision)
+    messages = budget.labelled(classifier, read_examples(args.data, classifier.tasks))
+    curve = budget.Curve.measure(classifier.policy, messages)
+    report: dict[str, Any] = {"n": curve.n, "points": curve.points(args.confidence)}
+    if args.halves and args.max_wrong:
+        report["halves"] = budget.halves(
+            classifier.policy, messages, args.max_wrong, args.confidence, draws=args.halves
+        )
+    if args.max_wrong and not args.halves:
+        choice = curve.choose(args.max_wrong, args.confidence)
+        report["choice"] = vars(choice)
+        if args.save:
+            budget.keep_promise(classifier.folder.path, choice, curve)
+    if args.json:
+        print(json.dumps(report))
+        return
+    print(f"{'confidence':>10} {'automatic':>10} {'wrong':>7} {'at most':>8}   (n = {curve.n})")
+    for point in report["points"][::5]:
+        print(f"{point['level']:10.3f} {point['automatic']:10.1%} {point['wrong']:7.1%} {point['at_most']:8.1%}")
+    if "halves" in report:
+        print("\nChosen on one half, counted on the other:")
+        print("\n".join(f"{name:>12} {value:g}" for name, value in report["halves"].items()))
+    if "choice" in report:
+        print(
+            f"\nAt most {args.max_wrong:.1%} wrong with {args.confidence:.0%} confidence: automatic answers need "
+            f"{choice.level:.1%}; {choice.automatic:.1%} of these messages are then automatic, {choice.wrong:.1%} of "
+            "them wrong."
+        )
+
+
+def _texts(path: str) -> list[str]:
+    from .rows import open_table
+
+    with open_table(path) as table:
+        at = table.columns.index(table.text_column)
+        return [str(row.cells[at]) for row in table if not row.error]
+
+
+def _earlier_results(path: str, text_column: str | None) -> Iterator[tuple[int, str, dict[str, Any], str]]:
+    """Number, message, probabilities and earlier action of each result in a file; rows with an error are left out."""
+    from .rows import TEXT_NAMES, open_table
+
+    if not Path(path).is_file():
+        raise ClassifierError(f"There is no file {path!r}; give one that `score` wrote.")
+    with open_table(path, text_column=text_column) as table:
+        if "probabilities" not in table.columns:
+            raise ClassifierError(
+                f"{path!r} has no column 'probabilities', only {', '.join(table.columns)}; "
+                "give a file that `score` wrote, or lines of `classify --json`."
+            )
+        named = text_column or next((name for name in table.columns if name.lower() in TEXT_NAMES), None)
+        for number, row in enumerate(table, 1):
+            cells = dict(zip(table.columns, row.cells, strict=False))
+            found = cells["probabilities"]
+            if not found:
+                continue
+            probabilities = json.loads(found) if isinstance(found, str) else found
+            route = cells.get("route")
+            route = json.loads(route) if isinstance(route, str) else route or {}
+            text = str(cells.get(named) or "") if named else ""
+            yield number, text, probabilities, str(cells.get("route_action") or route.get("action") or "")

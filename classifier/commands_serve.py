@@ -1,0 +1,128 @@
+"""Commands that answer messages: classify, score, benchmark."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .errors import ClassifierError
+
+# Commands import what they need when they run, so that `--help` answers at once and
+# the serving commands work without the training requirements.
+
+AddCommand = Callable[[str, Any, str], argparse.ArgumentParser]
+
+
+def add_commands(add: AddCommand) -> None:
+    """Declare the commands of this file.
+
+    Args:
+        add: Adds a command: its name, what runs it, a summary; returns its parser.
+    """
+    classify = add("classify", _classify, "Classify one message.")
+    classify.add_argument("text", nargs="?", help="the message; read from standard input if left out")
+    add_model(classify)
+    classify.add_argument("--check-fragile", action="store_true", help="also try changes of case, marks and spelling")
+    classify.add_argument("--json", action="store_true", help="print the result as JSON")
+
+    score = add("score", _score, "Classify every row of files, whatever their size.")
+    score.add_argument(
+        "inputs", nargs="+", metavar="IN", help="files, globs, URLs (s3://, hf://, ...), or - for a pipe"
+    )
+    score.add_argument("-o", "--output", default="-", metavar="OUT", help="a file, URL, folder/ or - (the default)")
+    score.add_argument("--text-column", metavar="NAME", help="the column with the messages; found if left out")
+    score.add_argument("--desk", metavar="NAME", help="refuse a model of another desk than this one")
+    score.add_argument(
+        "--format", help="of the output: csv, tsv, jsonl, json, xlsx or parquet; by its ending otherwise"
+    )
+    score.add_argument("--delimiter", help="of CSV input; detected if left out")
+    score.add_argument("--encoding", help="of the input; detected if left out")
+    score.add_argument("--resume", action="store_true", help="go on where a run that was stopped or killed came to")
+    score.add_argument("--stream", action="store_true", help="answer the lines of standard input as they come")
+    score.add_argument("--threads", type=int, metavar="N", help="batches that run at a time; one a core by default")
+    score.add_argument("--engine", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
+    score.add_argument("--ray-address", metavar="HOST:PORT", help="of a running cluster; a local one otherwise")
+    score.add_argument("--quiet", action="store_true", help="no progress bar")
+    score.add_argument("--json", action="store_true", help="a JSON summary of each file on standard error")
+    add_model(score)
+
+    benchmark = add("benchmark", _benchmark, "Measure the speed of several ways to answer, side by side.")
+    benchmark.add_argument("--data", metavar="FILE", help="messages, any table; the desk's examples if left out")
+    benchmark.add_argument("--weights", metavar="FOLDER", help="float weights of the model, to compare with torch")
+    benchmark.add_argument("--messages", type=int, default=1000, metavar="N", help="how many, spread over the file")
+    benchmark.add_argument("--rounds", type=int, default=3, metavar="N")
+    benchmark.add_argument("--threads", type=int, metavar="N", help="of every way; all cores if left out")
+    benchmark.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_model(benchmark)
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The options that name a model, the same for every command."""
+    parser.add_argument("--model", help="a model folder or a Hub repository owner/name; the embedded model by default")
+    parser.add_argument("--revision", help="commit, tag or branch of a Hub repository")
+
+
+def _classify(args: argparse.Namespace) -> None:
+    from .predict import Classifier
+
+    text = sys.stdin.read() if args.text is None else args.text
+    classifier = Classifier.load(args.model, revision=args.revision)
+    result = classifier.classify(text, check_fragile=args.check_fragile)
+    if args.json:
+        print(json.dumps(result.to_dict(), ensure_ascii=False))
+        return
+    width = max(map(len, result.labels))
+    for task, label in result.labels.items():
+        print(f"{task:{width}}  {label:20} {result.confidence[task]:4.0%}")
+    route = result.route
+    print(f"\n{route.action} → {route.queue} ({route.priority}{', automatic' if route.automatic else ''})")
+    for reason in route.reasons:
+        print(f"  - {reason.text}")
+    if result.truncated:
+        print(f"  The message is long: only its first {result.tokens} tokens were read.")
+    print(f"\n{result.latency_ms['total']:.1f} ms, {result.model['id']} ({result.model['backend']})")
+
+
+def _score(args: argparse.Namespace) -> None:
+    from .predict import Classifier
+    from .score import ScoreOptions, plan, score_file, show_progress, stream_lines
+
+    if args.threads is not None and args.threads < 1:
+        raise ClassifierError(f"--threads is {args.threads}; expected 1 or more.")
+    if args.stream and (args.inputs, args.output) != (["-"], "-"):
+        raise ClassifierError("--stream reads standard input and writes standard output; give - as the only input.")
+    classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
+    if args.desk not in (None, classifier.tasks.name):
+        raise ClassifierError(
+            f"The model {classifier.model['id']!r} answers the desk {classifier.tasks.name!r}, not {args.desk!r}; "
+            "name a model of that desk with --model."
+        )
+    if args.stream:
+        stream_lines(classifier, sys.stdin, sys.stdout, args.text_column)
+        return
+    options = ScoreOptions(**{field.name: getattr(args, field.name) for field in dataclasses.fields(ScoreOptions)})
+    for source, target in plan(args.inputs, args.output, args.format):
+        last = show_progress(source, score_file(classifier, source, target, options), args.quiet or args.json)
+        if args.json and last:
+            print(json.dumps({"input": source, "output": target, **dataclasses.asdict(last)}), file=sys.stderr)
+
+
+def _benchmark(args: argparse.Namespace) -> None:
+    from .benchmark import run_benchmark, table
+    from .predict import Classifier
+    from .rows import open_table
+
+    classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
+    if args.data:
+        with open_table(args.data) as messages:
+            at = messages.columns.index(messages.text_column)
+            texts = [row.cells[at] for row in messages if not row.error]
+    else:
+        texts = list(classifier.tasks.examples)
+    texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
+    report = run_benchmark(classifier, texts, weights=args.weights, rounds=args.rounds)
+    print(json.dumps(report, ensure_ascii=False) if args.json else table(report))

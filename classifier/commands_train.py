@@ -1,0 +1,215 @@
+"""Commands that make and judge models: train, evaluate, calibrate, export, behaviour."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+from .commands_serve import AddCommand, add_model
+
+
+def add_commands(add: AddCommand) -> None:
+    """Declare the commands of this file.
+
+    Args:
+        add: Adds a command: its name, what runs it, a summary; returns its parser.
+    """
+    _add_train(add("train", _train, "Fine-tune an encoder on labelled messages and write a model folder."))
+    behaviour = add("behaviour", _behaviour, "Check a model against fixed safety, behaviour and bias cases.")
+    behaviour.add_argument("--cases", metavar="FOLDER", help="with safety.jsonl, behaviour.jsonl and bias.jsonl")
+    behaviour.add_argument("--json", action="store_true", help="print the report as JSON")
+    add_model(behaviour)
+
+    evaluate = add("evaluate", _evaluate, "Score a model on labelled messages.")
+    add_model(evaluate)
+    evaluate.add_argument("--data", required=True, metavar="FILE", help="labelled messages, one column per task")
+    evaluate.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default 0)")
+    evaluate.add_argument("--json", action="store_true", help="print all scores as JSON")
+
+    calibrate = add("calibrate", _calibrate, "Fit the temperatures of a model folder to held-out messages.")
+    calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
+    calibrate.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
+    calibrate.add_argument("--json", action="store_true", help="print the temperatures as JSON")
+
+    export = add("export", _export, "Make the ONNX files of a model folder and prove that they answer alike.")
+    export.add_argument("--model", required=True, metavar="FOLDER", help="a model folder with its weights")
+    export.add_argument("--samples", required=True, metavar="FILE", help="typical messages, such as the training data")
+    export.add_argument(
+        "--data", required=True, metavar="FILE", nargs="+", help="1,000 or more other messages, as proof"
+    )
+    export.add_argument("--float", action="store_true", help="also write the float32 file")
+    export.add_argument("--json", action="store_true", help="print the proof as JSON")
+
+
+def _behaviour(args: argparse.Namespace) -> None:
+    from .behaviour import CASES, as_text, run
+    from .predict import Classifier
+
+    reports = run(Classifier.load(args.model, revision=args.revision), args.cases or CASES)
+    if args.json:
+        print(json.dumps(reports, ensure_ascii=False))
+        return
+    for line in as_text(reports):
+        print(line)
+
+
+def _add_train(train: argparse.ArgumentParser) -> None:
+    def pair(text: str) -> tuple[str, str]:
+        name, found, value = text.partition("=")
+        if not (name and found and value):
+            raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+        return name, value
+
+    train.epilog = (
+        "example: python -m classifier train --tasks support --data messages.csv --column text=message "
+        "--base sentence-transformers/all-MiniLM-L6-v2 --out models/support. "
+        "All further settings (see classifier/settings.py) can stand in a YAML file, --config. "
+        "Several processes: accelerate launch --num_processes 2 -m classifier train ..."
+    )
+    train.add_argument("--config", metavar="FILE", help="YAML file of settings; flags override it")
+    train.add_argument("--preset", help="recipe: config1, config2, config3 or ours (default)")
+    train.add_argument(
+        "--sweep", nargs="*", metavar="PRESET", help="train several presets (all by default), keep the best"
+    )
+    train.add_argument("--tasks", help="task set: a desk's name (default support), or a JSON file with a declaration")
+    train.add_argument(
+        "--data", nargs="+", metavar="PATH", help="CSV, TSV, JSON, JSON Lines or Parquet files, or Hub data sets"
+    )
+    train.add_argument(
+        "--column", type=pair, action="append", metavar="NAME=COLUMN", help="where text or a task stands in --data"
+    )
+    train.add_argument(
+        "--aux", type=pair, action="append", metavar="NAME=PATH[:COLUMN]", help="auxiliary task, trained beside"
+    )
+    train.add_argument("--validation", metavar="FILE", help="validate on this file instead of a split of the data")
+    train.add_argument("--dev", metavar="FILE", help="held-out file for calibration and report")
+    train.add_argument("--base", help="encoder: folder or Hub name, DistilBERT or BERT")
+    train.add_argument("--out", metavar="FOLDER", help="model folder to write; the run's files go to FOLDER.run")
+    for name in (
+        "epochs",
+        "max-steps",
+        "batch-size",
+        "accumulation",
+        "max-tokens",
+        "patience",
+        "seed",
+        "checkpoint-steps",
+    ):
+        train.add_argument(f"--{name}", type=int)
+    for name in ("learning-rate", "layer-decay", "label-smoothing", "r-drop", "focal-gamma"):
+        train.add_argument(f"--{name}", type=float)
+    train.add_argument("--precision", choices=("auto", "bf16", "fp32"))
+    train.add_argument("--pooling", choices=("mean", "first"))
+    train.add_argument("--class-weights", action="store_true", default=None, help="weigh labels by inverse frequency")
+    train.add_argument("--noise", type=float, metavar="SHARE", help="share of the messages that get noise (0: none)")
+    train.add_argument("--report-to", nargs="+", metavar="TRACKER", help="for instance tensorboard, mlflow, trackio")
+    train.add_argument("--resume", action="store_true", help="continue from the newest checkpoint, if there is one")
+    train.add_argument("--benchmark", action="store_true", help="only measure the speed of training on this machine")
+    train.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def _train(args: argparse.Namespace) -> None:
+    from .evaluate import OVERALL
+    from .folder import REPORT, read_json
+    from .report import scores_table
+    from .settings import TrainSettings, preset, read_settings_file
+
+    given = {key: value for key, value in vars(args).items() if value is not None}
+    values = {key: given[key] for key in given.keys() & TrainSettings.model_fields.keys() - {"data", "aux", "noise"}}
+    if args.data:
+        values["data"] = [{"path": path, "columns": dict(args.column or ())} for path in args.data]
+    if args.aux:
+        parts = [(name, *value.partition(":")) for name, value in args.aux]
+        values["aux"] = [{"name": name, "path": path, "column": column or None} for name, path, _, column in parts]
+    if args.noise is not None:
+        values["noise"] = {"rate": args.noise} if args.noise else None
+    named, filed = read_settings_file(args.config) if args.config else (None, {})
+    settings = TrainSettings.build(preset(args.preset or named or "ours"), filed, values)
+
+    if args.benchmark:
+        _print_speed(settings, args.json)
+        return
+
+    from . import train  # torch is slow to load: only when the settings are right
+
+    if args.sweep is None:
+        train.train(settings, resume=args.resume)
+    else:
+        rows = train.sweep({**filed, **values}, args.sweep or None, resume=args.resume)
+        print(f"{'preset':10} {'score':>7} {'best step':>10} {'steps':>7} {'minutes':>8}", file=sys.stderr)
+        for row in rows:
+            minutes = f"{row['seconds'] / 60:8.1f}"
+            print(
+                f"{row['preset']:10} {row['score']:7.4f} {row['best_step']:10} {row['step']:7} {minutes}",
+                file=sys.stderr,
+            )
+    report = read_json(settings.out / REPORT)
+    if args.json:
+        print(json.dumps(report, ensure_ascii=False))
+        return
+    for name, part in report["evaluation"].items():
+        print(f"{name.replace('_', ', ')}: {part['n']} messages\n")
+        print(scores_table({**part["tasks"], OVERALL: part["overall"]}), end="\n\n")
+    print(f"The model is in {settings.out}, checkpoints, log and curves in {settings.run}.")
+
+
+def _print_speed(settings: Any, as_json: bool) -> None:
+    from .speed import measure_training
+
+    found = measure_training(settings)
+    if as_json:
+        print(json.dumps(found))
+        return
+    print(f"{found['device']}, {found['precision']}, measured peak {found['peak_flops'] / 1e12:.2f} TFLOP/s")
+    print(f"{'':10} {'messages/s':>11} {'tokens/s':>9} {'padding':>8} {'of peak':>8}")
+    for name, row in found["ways"].items():
+        speeds = f"{row['messages_per_second']:11.1f} {row['tokens_per_second']:9.0f}"
+        print(f"{name:10} {speeds} {row['padding']:8.1%} {row['share_of_peak']:8.1%}")
+    print(f"Our way trains on {found['ratio']:.1f} times as many messages a second.")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from .data import read_examples
+    from .evaluate import evaluate_classifier
+    from .predict import Classifier
+    from .report import scores_table
+
+    classifier = Classifier.load(args.model, revision=args.revision)
+    found = evaluate_classifier(classifier, read_examples(args.data, classifier.tasks), seed=args.seed)
+    print(json.dumps(found, ensure_ascii=False) if args.json else scores_table(found))
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    from .calibrate import calibrate_folder
+    from .data import read_examples
+    from .folder import ModelFolder
+
+    examples = read_examples(args.data, ModelFolder.read(args.model).tasks)
+    found = calibrate_folder(args.model, examples)
+    if args.json:
+        print(json.dumps(found))
+        return
+    for task, values in found.items():
+        print(
+            f"{task}: temperature {values['before']:.2f} → {values['temperature']:.2f}, calibration error "
+            f"{values['ece_before']:.3f} → {values['ece_after']:.3f} (cross-validated, {values['n']} messages)"
+        )
+
+
+def _export(args: argparse.Namespace) -> None:
+    from .export import export_folder, read_texts
+
+    proof = [text for file in args.data for text in read_texts(file)]
+    found = export_folder(args.model, read_texts(args.samples), proof, float_onnx=args.float)
+    if args.json:
+        print(json.dumps(found))
+        return
+    for backend, proved in found.items():
+        print(f"{backend}: {proved['megabytes']} MB, compared with the model on {proved['n']} messages")
+        for task, values in proved["tasks"].items():
+            print(
+                f"  {task}: {values['agreement']:.2%} of the labels the same, "
+                f"largest probability difference {values['largest_difference']:.3f}"
+            )

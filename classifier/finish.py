@@ -1,0 +1,127 @@
+"""The end of a run: calibrate, export and evaluate the best weights, and write the report."""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from .calibrate import cross_validated_ece, fit_temperatures
+from .checkpoint import Progress, replace_folder
+from .data import Examples, noisy_copy
+from .evaluate import OVERALL, evaluate_classifier
+from .export import BAR, verify, write_model_folder
+from .folder import ONNX_INT8, REPORT, write_json
+from .logits import predict_logits
+from .model import MultiTaskDistilBert
+from .predict import Classifier
+from .prepare import Prepared
+from .runlog import read_log
+from .settings import TrainSettings
+
+
+def finish(
+    settings: TrainSettings,
+    prepared: Prepared,
+    model: MultiTaskDistilBert,
+    tokenizer: Tokenizer,
+    progress: Progress,
+    out: Path,
+) -> None:
+    """Calibrate, export and evaluate the best weights.
+
+    What is evaluated is what will serve: the exported int8 model with its temperatures. The model folder `out`
+    is written aside and then put in the place of an earlier one.
+    """
+    model.cpu()
+    held_out = {"validation": prepared.validation, **({} if prepared.dev is None else {"dev": prepared.dev})}
+    calibration = list(held_out.values())[-1]
+    logits = predict_logits(model, tokenizer, calibration.texts, settings.max_tokens)
+    own = {name: logits[name] for name in prepared.tasks.task_names}
+    copies = {
+        f"{name}_{kind}": copy
+        for name, examples in held_out.items()
+        for kind, copy in (("clean", examples), ("noisy", noisy_copy(examples, prepared.tasks)))
+    }
+    samples = random.Random(settings.seed).sample(prepared.train.texts, min(256, len(prepared.train)))
+
+    def write(folder: Path) -> None:
+        write_model_folder(
+            folder,
+            model,
+            prepared.tasks,
+            tokenizer,
+            max_tokens=settings.max_tokens,
+            samples=samples,
+            temperatures=fit_temperatures(own, calibration.labels),
+            data_hash=prepared.report["train"]["hash"],
+        )
+        served = Classifier.load(folder)
+        texts = [text for copy in copies.values() for text in copy.texts]
+        report = {
+            "training": _training(settings, progress),
+            "data": prepared.report,
+            "calibration": {"on": list(held_out)[-1], "tasks": cross_validated_ece(own, calibration.labels)},
+            "int8": _proof(folder, model, tokenizer, texts),
+            "evaluation": {name: _evaluated(served, examples) for name, examples in copies.items()},
+        }
+        write_json(folder / REPORT, report)
+
+    replace_folder(out, write)
+
+
+def _training(settings: TrainSettings, progress: Progress) -> dict[str, Any]:
+    """How the model was made; files are named without the folders of the machine that it was made on."""
+    kept = json.loads(settings.model_dump_json(exclude={"out", "report_to"}))
+    for source in (*kept["data"], *kept["aux"]):
+        source["path"] = _name(source["path"])
+    for key in ("tasks", "validation", "dev", "base"):
+        kept[key] = kept[key] and _name(kept[key])
+    return {
+        "settings": kept,
+        "best_step": progress.best_step,
+        "steps": progress.step,
+        "seconds": round(progress.seconds, 1),
+        **training_speed(read_log(settings.run / "log.jsonl")),
+    }
+
+
+def _name(path: str) -> str:
+    """A local file or folder without where it stands; names on the Hub as they are."""
+    return Path(path).name if Path(path).exists() else path
+
+
+def _proof(folder: Path, model: MultiTaskDistilBert, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Any]:
+    """Compare int8 with the trained model; too little agreement is said, but the finished training is kept."""
+    found = verify(folder / ONNX_INT8, model, tokenizer, texts, bar=0.0, least=1)
+    below = [f"{name} {task['agreement']:.2%}" for name, task in found["tasks"].items() if task["agreement"] < BAR]
+    if below:
+        print(
+            f"The int8 model gives the trained model's label on less than {BAR:.1%} of {found['n']} messages "
+            f"({', '.join(below)}). See `export --help` for more typical samples, or for the float file.",
+            file=sys.stderr,
+        )
+    return found
+
+
+def _evaluated(classifier: Classifier, examples: Examples) -> dict[str, Any]:
+    """Scores of the served model, in the form of the report."""
+    found = evaluate_classifier(classifier, examples)
+    overall = found.pop(OVERALL)
+    return {"n": len(examples), "tasks": found, "overall": overall}
+
+
+def training_speed(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Median speeds and mean share of padding over a log's windows."""
+    windows = [line for line in lines if "messages_per_second" in line]
+    return {
+        "messages_per_second": float(np.median([line["messages_per_second"] for line in windows])),
+        "tokens_per_second": float(np.median([line["tokens_per_second"] for line in windows])),
+        "padding": round(float(np.mean([line["padding"] for line in windows])), 4),
+    }

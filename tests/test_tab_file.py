@@ -1,0 +1,110 @@
+import csv
+import time
+from pathlib import Path
+
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+
+import app
+from classifier import file_report
+from classifier.batch import STEP, ScoredFile
+from classifier.jobs import STOPPED, JobQueue
+from classifier.rows import open_table
+
+
+@pytest.fixture
+def make(tmp_path):
+    def csv_file(count, name="in.csv"):
+        path = tmp_path / name
+        path.write_text("id,message\n" + "".join(f"{n},please refund my order {n}\n" for n in range(count)))
+        return path
+
+    return csv_file
+
+
+@pytest.fixture
+def served(classifier, monkeypatch):
+    """A page of its own, with its queue in hand."""
+    queues = []
+    monkeypatch.setattr(app, "JobQueue", lambda *args: queues.append(JobQueue(*args)) or queues[-1])
+    demo = app.build_demo(classifier)
+    _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
+    yield url, queues[0]
+    demo.close()
+
+
+def scored(classifier, source):
+    with open_table(source) as table:
+        found = ScoredFile.create(source.with_suffix(".scored"), table, classifier)
+        list(found.score(table, classifier))
+    return found
+
+
+def test_the_endpoint_tells_its_progress_and_returns_the_scored_table(served, make):
+    job = Client(served[0], verbose=False).submit(handle_file(make(STEP * 20)), "message", api_name="/classify_file")
+    updates = list(job)
+    progress, path = updates[-1]
+    assert (progress["state"], progress["rows"], progress["share"]) == ("done", STEP * 20, 1.0)
+    assert len({update[0]["job"] for update in updates}) == 1
+    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+        assert [int(row["id"]) for row in csv.DictReader(file)] == list(range(STEP * 20))
+
+
+def test_a_clients_cancel_really_stops_the_job(served, make):
+    url, queue = served
+    call = Client(url, verbose=False).submit(handle_file(make(STEP * 2000)), "", api_name="/classify_file")
+    while not (call.outputs() and call.outputs()[-1][0]["rows"]):
+        time.sleep(0.02)
+    job = queue.get(call.outputs()[-1][0]["job"])
+    call.cancel()
+    list(queue.watch(job))
+    assert job.state == STOPPED
+    assert 0 < job.progress.rows < STEP * 2000
+
+
+@pytest.mark.parametrize(
+    ("content", "column", "sentence"),
+    [("", "", "is empty"), ("id,message\n1,hello there\n", "body", "no column 'body'")],
+)
+def test_a_wrong_file_is_refused_with_one_sentence(served, tmp_path, content, column, sentence):
+    (tmp_path / "wrong.csv").write_text(content or "\n")
+    with pytest.raises(AppError, match=sentence):
+        Client(served[0], verbose=False).predict(handle_file(tmp_path / "wrong.csv"), column, api_name="/classify_file")
+
+
+def test_counts_of_the_report_add_up(classifier, tmp_path):
+    (tmp_path / "in.csv").write_text('message\nplease help me\n""\nrefund my card now\nplease help me\n')
+    summary = file_report.summarise(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
+    assert (summary.rows, summary.errors) == (4, 1)
+    for counts in (*summary.labels.values(), *summary.confidence.values(), summary.pairs, summary.lengths):
+        assert counts.total() == 3
+    assert "error" not in file_report.charts(summary, classifier.tasks)
+
+
+def test_rows_are_chosen_by_label_confidence_and_doubt(classifier, make):
+    found = scored(classifier, make(500))
+    rows = file_report.choose_rows(found, classifier.tasks)
+    assert len(rows) == file_report.SHOWN_ROWS
+    assert [row.doubt for row in rows] == sorted((row.doubt for row in rows), reverse=True)
+    assert [row.number for row in file_report.choose_rows(found, classifier.tasks, by_doubt=False)] == [*range(1, 201)]
+    task = classifier.tasks.tasks[0]
+    some = [
+        file_report.choose_rows(found, classifier.tasks, label=f"{task.name}: {label}") for label in task.label_names
+    ]
+    assert all(
+        row.labels[task.name] == label for rows, label in zip(some, task.label_names, strict=True) for row in rows
+    )
+    middle = sorted(1 - row.doubt for row in file_report.scored_rows(found, classifier.tasks))[250]
+    assert all(
+        1 - row.doubt <= middle for row in file_report.choose_rows(found, classifier.tasks, most_confidence=middle)
+    )
+
+
+def test_hostile_cells_are_shown_as_text(classifier, tmp_path):
+    (tmp_path / "in.csv").write_text("<b>id</b>,message\n1,<img src=x onerror=alert(1)> ${evil} help\n")
+    with open_table(tmp_path / "in.csv") as table:
+        shown = file_report.preview(table) + file_report.facts(table, 1)
+    rows = file_report.choose_rows(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
+    shown += file_report.rows_table(rows, classifier.tasks)
+    assert "<img" not in shown and "<b>id" not in shown and "${" not in shown

@@ -1,0 +1,337 @@
+import csv
+import json
+import os
+import time
+from pathlib import Path
+
+import gradio as gr
+import pytest
+import yaml
+from conftest import make_model, make_tokenizer
+
+import train_space
+from classifier import headless, training_page
+from classifier.bench import Bench
+from classifier.datacheck import HARDWARE, check_data, declare_tasks, encoder_parameters, estimate
+from classifier.desks import SUPPORT
+from classifier.errors import ClassifierError
+from classifier.folder import REPORT, ModelFolder, write_json
+from classifier.headless import settings_from
+from classifier.hub_job import submit
+from classifier.predict import Classifier
+from classifier.settings import TrainSettings
+from classifier.trainer import CHECKPOINT_STEPS, RunState, Trainer
+
+WORDS = ["refund", "card", "charged", "order", "account", "hours", "help", "fraud", "log", "cancel"]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory) -> Path:
+    """A tiny encoder with its tokenizer."""
+    folder = tmp_path_factory.mktemp("encoder")
+    make_model().distilbert.save_pretrained(folder)
+    make_tokenizer().save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> Path:
+    """Labelled messages as a CSV file, the message in a column of another name."""
+    path = tmp_path_factory.mktemp("table") / "messages.csv"
+    names = SUPPORT.task_names
+    with path.open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["body", *names])
+        for number in range(80):
+            text = f"{WORDS[number % 10]} {WORDS[number // 8 % 10]} {chr(97 + number % 26) * 3}{number}"
+            labels = [task.label_names[number % len(task.labels)] for task in SUPPORT.tasks]
+            rows.writerow([text, *labels])
+    return path
+
+
+@pytest.fixture
+def values(encoder, table) -> dict:
+    """Settings of a run on them."""
+    source = {"path": str(table), "columns": {"text": "body"}}
+    return {"base": str(encoder), "data": [source], "batch_size": 8, "max_tokens": 32, "noise": None}
+
+
+def until(condition, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.05)
+
+
+# A run from start to push, in its own process
+
+
+def test_a_run_is_found_stopped_resumed_without_the_page_and_pushed(hub, values, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump({**values, "epochs": 200, "max_steps": 400, "patience": 200}))
+    trainer = Trainer(tmp_path / "run")
+    headless.start_run(trainer, settings_from(config), "ann")
+    with pytest.raises(ClassifierError, match="A training run goes on"):
+        headless.start_run(trainer, settings_from(config))
+
+    # A server that was restarted has nothing but the folder.
+    again = Trainer(tmp_path / "run")
+    until(lambda: again.state().step >= CHECKPOINT_STEPS or again.state().phase != "running")
+    state = again.state()
+    assert (state.phase, state.owner, state.total) == ("running", "ann", 400), again.log()
+    assert state.messages_per_second > 0 and state.seconds_left > 0 and state.steps[0]["step"] == 1
+    again.stop()
+    stopped = trainer.state()
+    assert stopped.phase == "stopped" and stopped.step >= CHECKPOINT_STEPS
+    with pytest.raises(ClassifierError, match="nothing to stop"):
+        trainer.stop()
+
+    words = ["--headless", "--resume", "--folder", str(trainer.folder), "--push", "ann/new", "--license", "mit"]
+    assert train_space.main(words) == 0, trainer.log()
+    printed = capsys.readouterr()
+    report = json.loads(printed.out)
+    assert report["training"]["steps"] == 400
+    assert f"Pushed to {hub.url}/ann/new" in printed.err
+    assert "hf_write" not in printed.out + printed.err
+    card = hub.files("ann/new")["README.md"].decode()
+    assert "license: mit" in card and "model-index" in card and "messages.csv" in card
+    model = Classifier.load("ann/new")
+    assert model.tasks.task_names == SUPPORT.task_names
+
+    rows = trainer.compare(model)
+    assert {row["task"] for row in rows} == set(SUPPORT.task_names)
+    assert all(row["n"] == 8 and row["new"] == row["current"] and row["interval"] == [0, 0] for row in rows)
+    assert "no clear difference" in training_page.comparison(rows)
+
+
+# The trainer's state, read from disk
+
+
+def test_a_folder_without_a_run_is_idle(tmp_path):
+    trainer = Trainer(tmp_path)
+    assert trainer.state() == RunState("idle")
+    with pytest.raises(ClassifierError, match="no stopped run"):
+        trainer.resume()
+    with pytest.raises(ClassifierError, match="no finished model"):
+        trainer.compare(None)
+
+
+def write_run(trainer: Trainer, values: dict, pid: int, created: float) -> None:
+    trainer.folder.mkdir(exist_ok=True)
+    settings = TrainSettings.build(values, {"out": trainer.model})
+    (trainer.folder / "settings.yaml").write_text(yaml.safe_dump(json.loads(settings.model_dump_json())))
+    write_json(trainer.folder / "job.json", {"pid": pid, "created": created, "owner": None, "stopped": False})
+
+
+def test_another_process_with_the_same_id_is_not_the_run(values, tmp_path):
+    trainer = Trainer(tmp_path / "run")
+    write_run(trainer, values, os.getpid(), created=1.0)
+    assert trainer.state().phase == "failed"
+
+
+def test_a_run_that_fails_says_why(values, tmp_path):
+    trainer = Trainer(tmp_path / "run")
+    write_run(trainer, values, os.getpid(), created=1.0)
+    (trainer.folder / "output.txt").write_text("train:  0%\rtrain: 10%\nerror: The disk is full.\nlauncher's words\n")
+    state = trainer.state()
+    assert (state.phase, state.error) == ("failed", "The disk is full.")
+    assert "train: 10%" in trainer.log() and "train:  0%" not in trainer.log()
+    assert "The disk is full." in training_page.banner(state)
+
+
+def test_a_half_written_line_of_the_log_waits(values, tmp_path):
+    trainer = Trainer(tmp_path / "run")
+    write_run(trainer, values, os.getpid(), created=1.0)
+    run = trainer.state().settings.run
+    run.mkdir()
+    (run / "log.jsonl").write_text('{"step": 1, "loss": 2.5, "learning_rate": 0.1}\n{"step": 2, "lo')
+    assert trainer.state().step == 1
+
+
+# The check of the data
+
+
+def test_the_check_counts_what_training_would_see(values, tmp_path):
+    found = check_data(TrainSettings.build(values, {"out": tmp_path / "model"}))
+    assert len(found.train) + len(found.validation) == 80
+    assert not set(found.train.texts) & set(found.validation.texts)
+    assert any("only" in warning for warning in found.warnings)
+    html = training_page.check(found, [])
+    assert "80 rows read" in html and "refund_request" in html
+
+
+def test_missing_labels_are_warned_of(values, encoder, tmp_path):
+    path = tmp_path / "one.jsonl"
+    rows = [{"text": f"message {number} {WORDS[number % 10]}", "urgency": "low"} for number in range(60)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = TrainSettings.build({**values, "data": [{"path": str(path)}]}, {"out": tmp_path / "model"})
+    warnings = " ".join(check_data(settings).warnings)
+    assert "No message has a label of intent" in warnings and "no message is high" in warnings
+
+
+def test_a_run_twice_as_long_takes_twice_the_time_and_costs_twice(values, tmp_path):
+    once = TrainSettings.build({**values, "epochs": 1}, {"out": tmp_path})
+    twice = TrainSettings.build({**values, "epochs": 2}, {"out": tmp_path})
+    found = check_data(once)
+    for (hardware, first, price), (_, second, more) in zip(
+        estimate(found, once, 10_000_000), estimate(found, twice, 10_000_000), strict=True
+    ):
+        assert second == pytest.approx(2 * first) and more == pytest.approx(2 * price)
+        assert first > 0 and (price > 0) == (hardware.dollars_per_hour > 0)
+    assert len({hardware.name for hardware in HARDWARE}) == len(HARDWARE)
+
+
+@pytest.mark.parametrize(
+    ("config", "parameters"),
+    [
+        ({"n_layers": 6, "dim": 768, "hidden_dim": 3072}, 42_467_328),
+        ({"num_hidden_layers": 6, "hidden_size": 384, "intermediate_size": 1536}, 10_616_832),
+    ],
+)
+def test_the_size_of_an_encoder_follows_from_its_config(config, parameters):
+    assert encoder_parameters(config) == parameters
+
+
+def test_labels_of_ones_own_are_declared_from_columns(table, tmp_path):
+    tasks = declare_tasks(table, {"mood": "sentiment"}, tmp_path / "tasks.json")
+    assert tasks.task("mood").label_names == ("angry", "calm", "frustrated")
+    with pytest.raises(ClassifierError, match="80 different values"):
+        declare_tasks(table, {"mood": "body"}, tmp_path / "tasks.json")
+
+
+# The page
+
+
+@pytest.fixture
+def bench(tmp_path) -> Bench:
+    return Bench(Trainer(tmp_path / "run"), sign_in=False)
+
+
+def test_the_page_has_no_public_endpoint(tmp_path):
+    demo = train_space.build_demo(Trainer(tmp_path))
+    assert demo.get_api_info()["named_endpoints"] == {}
+
+
+def test_a_table_brings_menus_for_its_columns(bench, table):
+    text, own, *slots = bench.columns(str(table), "support")
+    assert text.visible and not own.visible and text.choices[0][0] == "body"
+    assert [menu.value for menu in slots if menu.visible] == list(SUPPORT.task_names)
+    text, own, *slots = bench.columns(str(table), "own")
+    assert own.visible and not any(menu.visible for menu in slots)
+    assert not any(menu.visible for menu in bench.columns(None, "support"))
+
+
+def test_the_form_becomes_settings(bench, table, encoder):
+    form = ["support", str(table), str(encoder), "config2", 7, "body", [], *SUPPORT.task_names, None, None, None]
+    found = TrainSettings.build(bench.values(*form), {"out": "x"})
+    assert (found.epochs, found.batch_size, found.base) == (7, 8, str(encoder))
+    assert found.data[0].columns == {"text": "body", **{name: name for name in SUPPORT.task_names}}
+    assert Path(found.data[0].path).is_file() and Path(found.data[0].path) != table
+
+
+def test_the_form_takes_labels_of_ones_own(bench, table, encoder):
+    form = ["own", str(table), str(encoder), "ours", 1, "body", ["sentiment"], *[None] * 8]
+    found = TrainSettings.build(bench.values(*form), {"out": "x"})
+    assert check_data(found).tasks.task_names == ("sentiment",)
+
+
+@pytest.mark.parametrize(
+    ("form", "sentence"),
+    [
+        (("own", None, "x", "ours", 1, None, []), "upload a table"),
+        (("support", "TABLE", "x", "ours", 1, None, []), "column that holds the messages"),
+        (("own", "TABLE", "x", "ours", 1, "body", []), "columns that hold the labels"),
+    ],
+)
+def test_what_is_not_chosen_yet_is_a_notice(bench, table, form, sentence):
+    with pytest.raises(gr.Error, match=sentence):
+        bench.check(*(str(table) if part == "TABLE" else part for part in form), *[None] * 8)
+
+
+def test_the_check_shows_time_and_cost(bench, table, encoder):
+    form = ["support", str(table), str(encoder), "ours", 1, "body", [], *SUPPORT.task_names, None, None, None]
+    html = bench.check(*form)
+    assert "NVIDIA T4" in html and "free" in html
+
+
+def test_a_look_at_what_has_not_changed_sends_nothing(bench):
+    first = bench.look(None)
+    assert "No run yet" in first[1]
+    assert bench.look(first[0]) == [gr.skip()] * len(first)
+
+
+def test_visitors_of_a_space_must_sign_in(tmp_path):
+    bench = Bench(Trainer(tmp_path), sign_in=True)
+    for action in (lambda: bench.start(None), lambda: bench.stop(None), lambda: bench.push("a/b", True, None, None)):
+        with pytest.raises(gr.Error, match="Sign in"):
+            action()
+
+
+def test_only_who_started_a_run_may_stop_it(tmp_path, values):
+    trainer = Trainer(tmp_path / "run")
+    write_run(trainer, values, os.getpid(), created=1.0)
+    write_json(trainer.folder / "job.json", {"pid": 1, "created": 1.0, "owner": "ann", "stopped": False})
+    bench = Bench(trainer, sign_in=True)
+    bob = gr.OAuthProfile({"name": "Bob", "preferred_username": "bob", "profile": "", "picture": ""})
+    with pytest.raises(gr.Error, match="ann started this run"):
+        bench.stop(bob)
+
+
+def test_errors_of_a_run_are_shown_as_text(values, tmp_path):
+    state = RunState("failed", error="<img src=x onerror=alert(1)>")
+    assert "<img" not in training_page.banner(state)
+
+
+def test_curves_have_number_axes_even_without_points():
+    assert [str(kind) for kind in training_page.losses(RunState("idle")).dtypes] == ["int64", "float64"]
+
+
+# Without the page
+
+
+def test_headless_needs_settings(capsys):
+    assert train_space.main(["--headless"]) == 2
+    assert "--config FILE" in capsys.readouterr().err
+
+
+def test_the_example_can_be_read():
+    values = settings_from(Path(train_space.__file__).parent / "examples/train.yaml")
+    assert TrainSettings.build(values).tasks == "support"
+
+
+def test_a_job_brings_code_settings_and_data_and_its_log_is_followed(hub, values, tmp_path, capsys):
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump(values))
+    hub.job_says = ["step 1 of 2", "Pushed."]
+    submit("t4-small", config, "ann/new", private=True)
+    files = hub.files("ann/new-job", kind="dataset")
+    assert {"train_space.py", "app.py", "classifier/train.py", "classifier/page.css", "requirements.txt"} <= set(files)
+    assert hub.repos["dataset", "ann/new-job"].private
+    packed = json.loads(files["settings.json"])
+    assert packed["data"][0]["path"].removeprefix("/job/") in files
+    assert f"{packed['base'].removeprefix('/job/')}/config.json" in files
+    (job,) = hub.jobs.values()
+    assert job["flavor"] == "t4-small" and job["secrets"] == {"HF_TOKEN": "hf_write"}
+    assert "--push" in job["command"] and "torch>=2.6" in job["command"]
+    printed = capsys.readouterr()
+    assert "step 1 of 2" in printed.err and "hf_write" not in printed.err
+
+
+def test_a_job_that_fails_says_so(hub, values, tmp_path):
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump(values))
+    hub.job_ends_as = "ERROR"
+    with pytest.raises(ClassifierError, match="ended as ERROR"):
+        submit("t4-small", config, "ann/new")
+
+
+def test_a_finished_model_is_reported(tmp_path, values, own_folder):
+    trainer = Trainer(tmp_path / "run")
+    write_run(trainer, values, os.getpid(), created=1.0)
+    own_folder.rename(trainer.model)
+    scores = {"n": 8, "tasks": {"intent": {"accuracy": 0.5, "macro_f1": 0.25}}, "score": 0.25}
+    write_json(trainer.model / REPORT, {"evaluation": {"validation_clean": scores}})
+    assert trainer.state().phase == "done" and ModelFolder.read(trainer.model)
+    html = training_page.report(trainer.report())
+    assert "50.0%" in html and "n = 8" in html
