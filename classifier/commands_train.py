@@ -86,7 +86,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--noise", type=float, metavar="SHARE", help="share of the messages that get noise (0: none)")
     train.add_argument("--report-to", nargs="+", metavar="TRACKER", help="for instance tensorboard, mlflow, trackio")
     train.add_argument("--resume", action="store_true", help="continue from the newest checkpoint, if there is one")
-    train.add_argument("--benchmark", action="store_true", help="only measure the speed of training on this machine")
+    train.add_argument("--benchmark", action="store_true", help="only measure speed, on --max-steps batches")
     train.add_argument("--json", action="store_true", help="print the report as JSON")
 
 
@@ -138,7 +138,7 @@ def _train(args: argparse.Namespace) -> None:
 def _print_speed(settings: Any, as_json: bool) -> None:
     from .speed import measure_training
 
-    found = measure_training(settings)
+    found = measure_training(settings, batches=settings.max_steps or 4)
     if as_json:
         print(json.dumps(found))
         return
