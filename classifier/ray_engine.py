@@ -56,7 +56,8 @@ def score_rows_on_ray(
         raise ClassifierError("--engine ray needs Ray Data; install requirements-ray.txt.") from None
     if not ray.is_initialized():
         try:
-            ray.init(address, num_cpus=None if address else classifier.threads, log_to_driver=False)
+            own = None if address else classifier.threads
+            ray.init(address, num_cpus=own, include_dashboard=None if address else False, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClassifierError(
                 f"The Ray cluster {address!r} cannot be reached: {error}. Check the address."
