@@ -85,7 +85,7 @@ def test_commands_run(line):
 
 @needs_model
 def test_the_scoring_command_runs(tmp_path):
-    (line,) = (line for line in serving_commands() if "classifier score" in line)
+    line = next(line for line in serving_commands() if "classifier score examples" in line)
     run(["bash", "-euc", line.replace("scored.csv", str(tmp_path / "scored.csv"))])
     assert len((tmp_path / "scored.csv").read_text(encoding="utf-8").splitlines()) > 20
 
