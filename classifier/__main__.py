@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from . import commands_hub, commands_policy, commands_serve, commands_train
+from . import commands_evaluate, commands_hub, commands_policy, commands_serve, commands_train
 from .errors import ClassifierError
 
 
@@ -43,7 +43,7 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    for module in (commands_serve, commands_policy, commands_train, commands_hub):
+    for module in (commands_serve, commands_policy, commands_train, commands_evaluate, commands_hub):
         module.add_commands(add)
     return parser
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +60,8 @@ def run_benchmark(
         rounds: Rounds, after one short warm-up.
 
     Returns:
-        ``model``, ``messages``, ``rounds``, ``threads``, ``speeds`` (a list of `Speed` as dictionaries), ``peak``
+        ``model``, ``messages``, ``rounds``, ``threads``, ``speeds`` (a list of `Speed` as dictionaries),
+        ``single_ms_while_a_file_runs`` (median), ``peak``
         (share of the matrix-multiply peaks, where onnx is installed) and ``operators`` (share of the model's time).
 
     Raises:
@@ -106,6 +109,7 @@ def run_benchmark(
         "rounds": rounds,
         "threads": classifier.threads,
         "speeds": [asdict(speed) for speed in speeds],
+        "single_ms_while_a_file_runs": round(single_while_busy(classifier, texts), 3),
         "peak": _peak_share(classifier, texts, seconds["classify_many"]),
         "operators": operator_shares(classifier, texts[:512]),
     }
@@ -118,6 +122,38 @@ def _one_by_one(classifier: Classifier, texts: Sequence[str], milliseconds: list
         found.append(tuple(classifier.classify(text).labels.values()))
         milliseconds.append(1000 * (time.perf_counter() - started))
     return found
+
+
+def single_while_busy(classifier: Classifier, texts: Sequence[str], calls: int = 100) -> float:
+    """Median milliseconds of single messages while a file is being scored on all cores.
+
+    Args:
+        classifier: The model.
+        texts: The messages, of the file and of the single calls.
+        calls: Single calls to measure.
+    """
+    started, ended = threading.Event(), threading.Event()
+
+    def endless() -> Iterator[str]:
+        for text in cycle(texts):
+            if ended.is_set():
+                return
+            yield text
+
+    def score() -> None:
+        for _ in classifier.classify_many(endless()):
+            started.set()
+
+    file = threading.Thread(target=score)
+    file.start()
+    try:
+        started.wait()
+        milliseconds: list[float] = []
+        _one_by_one(classifier, list(islice(cycle(texts), calls)), milliseconds)
+    finally:
+        ended.set()
+        file.join()
+    return statistics.median(milliseconds)
 
 
 def _score(classifier: Classifier, texts: Sequence[str]) -> Answers:
@@ -154,7 +190,8 @@ def _torch_ways(classifier: Classifier, weights: str) -> dict[str, Callable[[Seq
     except (OSError, ValueError) as error:
         raise ClassifierError(f"{weights!r} holds no float weights of this model: {error}.") from None
     tokenizer = Tokenizer.from_file(str(classifier.folder.path / "tokenizer.json"))
-    tokenizer.enable_truncation(128)
+    length = min(128, classifier.folder.config["max_position_embeddings"])
+    tokenizer.enable_truncation(length)
     tasks = classifier.tasks.tasks
 
     def answer(texts: Sequence[str]) -> Answers:
@@ -171,7 +208,7 @@ def _torch_ways(classifier: Classifier, weights: str) -> dict[str, Callable[[Seq
         ]
 
     def padded(texts: Sequence[str]) -> Answers:
-        tokenizer.enable_padding(length=128)
+        tokenizer.enable_padding(length=length)
         return [labels for start in range(0, len(texts), 32) for labels in answer(texts[start : start + 32])]
 
     def sorted_dynamic(texts: Sequence[str]) -> Answers:
@@ -302,6 +339,7 @@ def table(report: dict[str, Any]) -> str:
     peak = report["peak"]
     lines += [
         "",
+        f"A single message while a file runs: {report['single_ms_while_a_file_runs']:.1f} ms (median).",
         f"classify_many reaches {peak['reached_gigaflops']:,.0f} billion operations per second"
         + "".join(
             f", {peak[f'share_of_{kind}_peak']:.0%} of this machine's {kind} peak "

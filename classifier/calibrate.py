@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .data import MISSING, Examples
 from .errors import ClassifierError
-from .evaluate import calibration_error
+from .evaluate import calibration_error, score
 from .folder import CALIBRATION, read_json, write_json
 from .predict import Classifier
 
@@ -102,11 +102,9 @@ def calibrate_folder(path: str | Path, examples: Examples) -> dict[str, Any]:
 
 def served_logits(classifier: Classifier, texts: list[str]) -> dict[str, NDArray[np.float64]]:
     """Logits of every task, (n, labels), up to a constant per message that no softmax notices."""
-    results = list(classifier.classify_many(texts))
     return {
-        task.name: classifier.folder.temperatures[task.name]
-        * np.log(np.array([list(result.probabilities[task.name].values()) for result in results]).clip(1e-12))
-        for task in classifier.tasks.tasks
+        task: classifier.folder.temperatures[task] * np.log(shares.clip(1e-12))
+        for task, shares in score(classifier, texts).items()
     }
 
 

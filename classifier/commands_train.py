@@ -1,4 +1,4 @@
-"""Commands that make and judge models: train, evaluate, calibrate, export, behaviour."""
+"""Commands that make and judge models: train, behaviour."""
 
 from __future__ import annotations
 
@@ -21,30 +21,6 @@ def add_commands(add: AddCommand) -> None:
     behaviour.add_argument("--cases", metavar="FOLDER", help="with safety.jsonl, behaviour.jsonl and bias.jsonl")
     behaviour.add_argument("--json", action="store_true", help="print the report as JSON")
     add_model(behaviour)
-
-    evaluate = add("evaluate", _evaluate, "Score a model on labelled messages.")
-    add_model(evaluate)
-    evaluate.add_argument("--data", required=True, metavar="FILE", help="labelled messages, one column per task")
-    evaluate.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default 0)")
-    evaluate.add_argument("--json", action="store_true", help="print all scores as JSON")
-
-    calibrate = add("calibrate", _calibrate, "Fit the temperatures of a model folder to held-out messages.")
-    calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
-    calibrate.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
-    calibrate.add_argument(
-        "--max-wrong", type=float, metavar="SHARE", help="also keep this share of wrong automatic answers"
-    )
-    calibrate.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of that promise")
-    calibrate.add_argument("--json", action="store_true", help="print the temperatures as JSON")
-
-    export = add("export", _export, "Make the ONNX files of a model folder and prove that they answer alike.")
-    export.add_argument("--model", required=True, metavar="FOLDER", help="a model folder with its weights")
-    export.add_argument("--samples", required=True, metavar="FILE", help="typical messages, such as the training data")
-    export.add_argument(
-        "--data", required=True, metavar="FILE", nargs="+", help="1,000 or more other messages, as proof"
-    )
-    export.add_argument("--float", action="store_true", help="also write the float32 file")
-    export.add_argument("--json", action="store_true", help="print the proof as JSON")
 
 
 def _behaviour(args: argparse.Namespace) -> None:
@@ -172,56 +148,3 @@ def _print_speed(settings: Any, as_json: bool) -> None:
         speeds = f"{row['messages_per_second']:11.1f} {row['tokens_per_second']:9.0f}"
         print(f"{name:10} {speeds} {row['padding']:8.1%} {row['share_of_peak']:8.1%}")
     print(f"Our way trains on {found['ratio']:.1f} times as many messages a second.")
-
-
-def _evaluate(args: argparse.Namespace) -> None:
-    from .data import read_examples
-    from .evaluate import evaluate_classifier
-    from .predict import Classifier
-    from .report import scores_table
-
-    classifier = Classifier.load(args.model, revision=args.revision)
-    found = evaluate_classifier(classifier, read_examples(args.data, classifier.tasks), seed=args.seed)
-    print(json.dumps(found, ensure_ascii=False) if args.json else scores_table(found))
-
-
-def _calibrate(args: argparse.Namespace) -> None:
-    from .calibrate import calibrate_folder
-    from .data import read_examples
-    from .folder import ModelFolder
-
-    examples = read_examples(args.data, ModelFolder.read(args.model).tasks)
-    if args.max_wrong is not None:
-        # A promise must not rest on messages that the temperatures were fitted to.
-        examples, others = examples.take(range(0, len(examples), 2)), examples.take(range(1, len(examples), 2))
-    found = calibrate_folder(args.model, examples)
-    if args.max_wrong is not None:
-        from .budget import promise
-
-        choice = promise(args.model, others, args.max_wrong, args.confidence)
-        print(f"{choice}", file=sys.stderr)
-    if args.json:
-        print(json.dumps(found))
-        return
-    for task, values in found.items():
-        print(
-            f"{task}: temperature {values['before']:.2f} → {values['temperature']:.2f}, calibration error "
-            f"{values['ece_before']:.3f} → {values['ece_after']:.3f} (cross-validated, {values['n']} messages)"
-        )
-
-
-def _export(args: argparse.Namespace) -> None:
-    from .export import export_folder, read_texts
-
-    proof = [text for file in args.data for text in read_texts(file)]
-    found = export_folder(args.model, read_texts(args.samples), proof, float_onnx=args.float)
-    if args.json:
-        print(json.dumps(found))
-        return
-    for backend, proved in found.items():
-        print(f"{backend}: {proved['megabytes']} MB, compared with the model on {proved['n']} messages")
-        for task, values in proved["tasks"].items():
-            print(
-                f"  {task}: {values['agreement']:.2%} of the labels the same, "
-                f"largest probability difference {values['largest_difference']:.3f}"
-            )

@@ -15,13 +15,14 @@ from tokenizers import Tokenizer
 from .calibrate import cross_validated_ece, fit_temperatures
 from .checkpoint import Progress, replace_folder
 from .data import Examples, noisy_copy
-from .evaluate import OVERALL, evaluate_classifier
+from .evaluate import OVERALL
 from .export import BAR, verify, write_model_folder
 from .folder import ONNX_INT8, REPORT, write_json
 from .logits import predict_logits
 from .model import MultiTaskDistilBert
 from .predict import Classifier
 from .prepare import Prepared
+from .report import evaluation_report
 from .runlog import read_log
 from .settings import TrainSettings
 
@@ -112,7 +113,7 @@ def _proof(folder: Path, model: MultiTaskDistilBert, tokenizer: Tokenizer, texts
 
 def _evaluated(classifier: Classifier, examples: Examples) -> dict[str, Any]:
     """Scores of the served model, in the form of the report."""
-    found = evaluate_classifier(classifier, examples)
+    found = evaluation_report(classifier, examples)
     overall = found.pop(OVERALL)
     return {"n": len(examples), "tasks": found, "overall": overall}
 

@@ -87,7 +87,7 @@ class _Encoder:
         if own.multiplier is not None:
             levelled = graph.node("Mul", x, graph.constant(f"{name}.multiplier", own.multiplier))
         quantised, scale, zero = (f"{name}.{part}" for part in ("quantised", "scale", "zero"))
-        if own.scale is None:
+        if not own.static:
             graph.nodes.append(helper.make_node("DynamicQuantizeLinear", [levelled], [quantised, scale, zero]))
         else:
             graph.constant(scale, own.scale)

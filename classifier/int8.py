@@ -8,15 +8,15 @@ done about it, all of them fixed at export, so that a message's answer never dep
   channels chosen once from sample messages): a product over 8 of 384 channels costs next to nothing.
 - The ranges of the others are levelled by moving scale from activations into weights (SmoothQuant, Xiao
   et al. 2023, arXiv:2211.10438); how much is searched per product for the least output error on samples.
-- What error is left has its mean over the samples folded into the bias (Nagel et al. 2019,
-  arXiv:1906.04721).
+- Weights are rounded one input at a time, the error of each made up for by those after it (GPTQ, Frantar
+  et al. 2023, arXiv:2210.17323).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -35,55 +35,63 @@ _ERROR_ROWS = 1024
 class Int8Scheme:
     """How the encoder's products are quantised; the heads always stay in float.
 
-    Weights are int8, symmetric, one scale per output channel. Activations are uint8, one scale and zero
-    point per product.
+    Weights are int8, symmetric. Activations are uint8, one scale and zero point per product.
 
     Attributes:
         static: Activation ranges fixed from sample messages. Otherwise they are taken from each batch, and
             a message's answer depends on the batch it stands in.
         smoothing: SmoothQuant's alpha, from 0 (activations keep their ranges) to 1 (all of it goes into the
-            weights); with several, each product takes the one with the least error. None: off.
+            weights); of several, each product takes the one with the least error. Empty: off.
         outliers: Input channels of each product that stay in float.
-        correct_bias: Fold the mean error of the samples into the bias.
+        compensate: Round weights so that their errors cancel on the samples.
         per_channel: One weight scale per output channel instead of one per matrix.
     """
 
     static: bool = True
-    smoothing: tuple[float, ...] | None = (0.7, 0.8, 0.9, 1.0)
+    smoothing: tuple[float, ...] = (0.8, 0.9)
     outliers: int = 8
-    correct_bias: bool = True
+    compensate: bool = True
     per_channel: bool = True
 
 
 @dataclass(frozen=True)
 class QuantisedProduct:
-    """One product ``x @ weight + bias``, ready to be written into a graph.
+    """One product ``x @ w + bias``, ready to be written into a graph.
 
-    The product is ``dequantise(quantise(x * multiplier)) @ (weight * scales) + x[outliers] @ outlier_weight + bias``.
+    It is ``dequantise(quantise(x * multiplier)) @ (weight * scales) + x[outliers] @ outlier_weight + bias``.
 
     Attributes:
-        multiplier: (inputs,), or None where nothing is smoothed.
-        scale: Activation scale, None when it is taken from each batch.
+        multiplier: (inputs,), 0 for outliers; None where it would be all 1.
+        scale: Activation scale.
         zero: Activation zero point, 0 to 255.
+        static: Whether scale and zero point hold for all messages, or are taken from each batch.
         weight: int8, (inputs, outputs); rows of outliers are 0.
         scales: (outputs,).
         outliers: Channels that stay in float, (k,).
         outlier_weight: (k, outputs).
         bias: (outputs,).
-        alpha: The smoothing that was chosen.
-        error: Root mean square of the error of the samples' outputs, relative to their standard deviation.
     """
 
     multiplier: Floats | None
-    scale: float | None
+    scale: float
     zero: int
+    static: bool
     weight: NDArray[np.int8]
     scales: Floats
     outliers: NDArray[np.int64]
     outlier_weight: Floats
     bias: Floats
-    alpha: float | None
-    error: float
+
+    def outputs(self, inputs: Floats) -> Floats:
+        """What the quantised product gives for token vectors, (tokens, inputs), at the fixed ranges."""
+        levelled = inputs if self.multiplier is None else inputs * self.multiplier
+        steps = np.clip(np.round(levelled / self.scale) + self.zero, 0, 255) - self.zero
+        wide = inputs[:, self.outliers] @ self.outlier_weight
+        return (steps * self.scale) @ (self.weight * self.scales) + wide + self.bias
+
+    def error(self, inputs: Floats, weight: Floats) -> float:
+        """Root mean square of the error against the exact product with a float weight, (inputs, outputs)."""
+        return float(np.sqrt(((inputs @ weight + self.bias - self.outputs(inputs)) ** 2).mean()))
 
 
 @dataclass
@@ -151,8 +159,13 @@ def quantise_product(inputs: Floats, weight: Floats, bias: Floats, scheme: Int8S
         bias: (outputs,).
         scheme: What to do.
     """
-    alphas: tuple[float | None, ...] = scheme.smoothing or (None,)
-    return min((_candidate(inputs, weight, bias, scheme, alpha) for alpha in alphas), key=lambda found: found.error)
+    seen = inputs[np.linspace(0, len(inputs) - 1, min(_ERROR_ROWS, len(inputs))).astype(int)]
+    candidates = [_candidate(inputs, weight, bias, scheme, alpha) for alpha in scheme.smoothing or (None,)]
+    best = candidates[0] if len(candidates) == 1 else min(candidates, key=lambda found: found.error(seen, weight))
+    if not scheme.compensate:
+        return best
+    factor = np.ones(len(weight), np.float32) if best.multiplier is None else best.multiplier
+    return replace(best, weight=_compensated(_levelled(weight, factor), best.scales, inputs * factor))
 
 
 def _candidate(
@@ -160,34 +173,48 @@ def _candidate(
 ) -> QuantisedProduct:
     low, high = np.minimum(inputs.min(0), 0), np.maximum(inputs.max(0), 0)
     outliers = np.sort(np.argsort(low - high)[: scheme.outliers]).astype(np.int64)
-    kept = np.ones(len(weight), np.float32)
-    kept[outliers] = 0
-    multiplier = kept if scheme.outliers else None
+    factor = np.ones(len(weight), np.float32)
     if alpha is not None:
-        top, rows = np.maximum(-low, high).clip(1e-5), np.abs(weight).max(1).clip(1e-5)
-        level = top**alpha / rows ** (1 - alpha)
-        multiplier = (kept / level * np.exp(np.log(level).mean())).astype(np.float32)
-    factor = np.ones_like(kept) if multiplier is None else multiplier
-    values, scales = quantise_columns(
-        np.divide(weight, factor[:, None], out=np.zeros_like(weight), where=factor[:, None] > 0), scheme.per_channel
-    )
-    bottom, top_ = float((low * factor).min()), float((high * factor).max())
-    scale = max(top_ - bottom, 1e-12) / 255
-    zero = int(np.clip(round(-bottom / scale), 0, 255))
-    found = inputs[np.linspace(0, len(inputs) - 1, min(_ERROR_ROWS, len(inputs))).astype(int)]
-    exact = found @ weight
-    steps = np.clip(np.round(found * factor / scale) + zero, 0, 255) - zero
-    error = exact - (steps * scale) @ (values * scales) - found[:, outliers] @ weight[outliers]
-    mean = error.mean(0) if scheme.correct_bias else np.zeros_like(bias)
+        level = np.maximum(-low, high).clip(1e-5) ** alpha / np.abs(weight).max(1).clip(1e-5) ** (1 - alpha)
+        factor = (np.exp(np.log(level).mean()) / level).astype(np.float32)
+    factor[outliers] = 0
+    bottom, top = float((low * factor).min()), float((high * factor).max())
+    scale = max(top - bottom, 1e-12) / 255
+    values, scales = quantise_columns(_levelled(weight, factor), scheme.per_channel)
     return QuantisedProduct(
-        multiplier=multiplier,
-        scale=scale if scheme.static else None,
-        zero=zero,
+        multiplier=None if alpha is None and not scheme.outliers else factor,
+        scale=scale,
+        zero=int(np.clip(round(-bottom / scale), 0, 255)),
+        static=scheme.static,
         weight=values,
         scales=scales,
         outliers=outliers,
         outlier_weight=weight[outliers],
-        bias=(bias + mean).astype(np.float32),
-        alpha=alpha,
-        error=float(np.sqrt(((error - mean) ** 2).mean()) / max(exact.std(0).mean(), 1e-12)),
+        bias=bias.astype(np.float32),
     )
+
+
+def _levelled(weight: Floats, factor: Floats) -> Floats:
+    """The weight for inputs that are multiplied by the factor; rows whose factor is 0 are 0."""
+    column = factor[:, None]
+    return np.divide(weight, column, out=np.zeros_like(weight), where=column > 0)
+
+
+def _compensated(weight: Floats, scales: Floats, inputs: Floats) -> NDArray[np.int8]:
+    """Round row by row, each row's error made up for by the rows after it (GPTQ, arXiv:2210.17323).
+
+    Args:
+        weight: (inputs, outputs).
+        scales: (outputs,).
+        inputs: Token vectors that the weight is multiplied with, (tokens, inputs).
+    """
+    rest, values = weight.astype(np.float32, copy=True), np.zeros(weight.shape, np.int8)
+    hessian = (inputs.T @ inputs).astype(np.float64) / len(inputs)
+    # Damping, as in the paper: inputs that are nearly dependent must not make the inverse explode.
+    hessian += np.eye(len(hessian)) * (0.01 * np.trace(hessian) / len(hessian) + 1e-12)
+    upper = np.linalg.cholesky(np.linalg.inv(hessian)).T.astype(np.float32)
+    for row in range(len(rest)):
+        values[row] = np.clip(np.round(rest[row] / scales), -127, 127)
+        error = (rest[row] - values[row] * scales) / upper[row, row]
+        rest[row + 1 :] -= np.outer(upper[row, row + 1 :], error)
+    return values

@@ -9,6 +9,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
@@ -125,12 +126,12 @@ def score_file(classifier: Classifier, source: str, target: str, options: ScoreO
             scored = ScoredFile.create(checkpoint, table, classifier, resume=options.resume)
         except OSError as error:
             raise ClassifierError(f"{str(checkpoint)!r} cannot be written: {error.strerror}. Check the path.") from None
+        scorer = None
         if options.engine == "ray":
-            from .ray_engine import score_on_ray
+            from .ray_engine import score_rows_on_ray
 
-            yield from score_on_ray(scored, table, classifier, options.ray_address)
-        else:
-            yield from scored.score(table, classifier)
+            scorer = partial(score_rows_on_ray, address=options.ray_address)
+        yield from scored.score(table, classifier, scorer)
     write_table(scored.columns, scored.rows, target, format)
     checkpoint.unlink()
 

@@ -171,7 +171,7 @@ class Trainer:
         if not path.is_file():
             return ""
         text = path.read_bytes()[-100_000:].decode("utf-8", "replace")
-        lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.replace("\r\n", "\n").splitlines()]
+        lines = [line.rsplit("\r", 1)[-1].rstrip() for line in text.replace("\r\n", "\n").split("\n")]
         return "\n".join([line for line in lines if line][-LAST_LINES:])
 
     def report(self) -> dict[str, Any] | None:

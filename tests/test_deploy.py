@@ -34,6 +34,14 @@ def test_the_app_space_holds_what_the_app_imports_and_no_more(hub, model):
     assert not [path for path in files if path.startswith(("tests/", "docs", ".", "classifier/templates"))]
 
 
+def test_the_training_space_holds_all_that_training_runs(hub):
+    files = set(plan_training(SPACE).files)
+    assert {"train_space.py", "app.py", "examples/data/support.jsonl", "classifier/templates/usage.md"} <= files
+    for module in ("train", "loop", "export", "trainer", "datacheck", "hub_job", "deploy", "__main__"):
+        assert f"classifier/{module}.py" in files
+    assert not [path for path in files if path.startswith(("tests/", "docs", "."))]
+
+
 def test_the_space_serves_the_model_at_the_commit_of_today(hub, model):
     plan = plan_app(SPACE, MODEL)
     assert plan.variables == {"MODEL_ID": MODEL, "MODEL_REVISION": model}

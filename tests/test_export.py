@@ -10,8 +10,8 @@ from classifier.__main__ import main
 from classifier.errors import ClassifierError
 from classifier.export import compare, export_folder, verify
 from classifier.folder import ONNX_FLOAT, ONNX_INT8, WEIGHTS
-from classifier.graph import build_onnx
-from classifier.int8 import Int8Scheme, quantise_columns, quantise_product
+from classifier.graph import build_onnx, layer_weights
+from classifier.int8 import Int8Scheme, observe, quantise_columns, quantise_product
 
 
 def messages(n, seed=0):
@@ -59,34 +59,46 @@ def test_static_int8_answers_a_message_alike_in_any_batch(tiny_model, tokenizer)
             np.testing.assert_allclose(one[0], many[row], atol=2e-2)
 
 
-def test_outlier_channels_and_smoothing_cut_the_error_of_a_product():
+@pytest.fixture
+def wide_inputs():
+    """Correlated token vectors with two channels that are far larger than the rest, and a weight."""
     rng = np.random.default_rng(0)
-    inputs = rng.normal(size=(500, 64)).astype(np.float32)
+    inputs = (rng.normal(size=(600, 64)) @ rng.normal(size=(64, 64)) / 8).astype(np.float32)
     inputs[:, [3, 40]] *= 80
-    weight = rng.normal(size=(64, 32)).astype(np.float32)
-    bias = np.zeros(32, np.float32)
+    return inputs, rng.normal(size=(64, 32)).astype(np.float32)
+
+
+def test_each_part_of_the_scheme_cuts_the_error_of_a_product(wide_inputs):
+    inputs, weight = wide_inputs
 
     def error(**scheme):
-        return quantise_product(inputs, weight, bias, Int8Scheme(**scheme)).error
+        own = Int8Scheme(**scheme)
+        return quantise_product(inputs[:300], weight, np.zeros(32, np.float32), own).error(inputs[300:], weight)
 
-    plain = error(smoothing=None, outliers=0, correct_bias=False)
-    smooth = error(smoothing=(0.5, 0.8, 1.0), outliers=0, correct_bias=False)
-    assert smooth < plain / 2
-    assert quantise_product(inputs, weight, bias, Int8Scheme(outliers=2)).outliers.tolist() == [3, 40]
+    plain = error(smoothing=(), outliers=0, compensate=False)
+    smooth = error(smoothing=(0.5, 0.8), outliers=0, compensate=False)
+    apart = error(outliers=2, compensate=False)
+    compensated = error(outliers=2)
+    assert smooth < plain
+    assert apart < smooth / 2
+    assert compensated < apart
 
 
-def test_the_quantised_product_computes_what_it_says():
-    rng = np.random.default_rng(1)
-    inputs, weight = rng.normal(size=(200, 16)).astype(np.float32), rng.normal(size=(16, 8)).astype(np.float32)
-    bias = rng.normal(size=8).astype(np.float32)
-    product = quantise_product(inputs, weight, bias, Int8Scheme(outliers=3))
-    steps = np.clip(np.round(inputs * product.multiplier / product.scale) + product.zero, 0, 255) - product.zero
-    output = (steps * product.scale) @ (product.weight * product.scales)
-    output += inputs[:, product.outliers] @ product.outlier_weight + product.bias
-    exact = inputs @ weight + bias
-    assert np.abs(output - exact).max() < 0.05 * exact.std()
-    assert (output - exact).mean(0) == pytest.approx(0, abs=1e-3)
+def test_the_channels_with_the_widest_range_stay_in_float(wide_inputs):
+    product = quantise_product(*wide_inputs, np.zeros(32, np.float32), Int8Scheme(outliers=2))
+    assert product.outliers.tolist() == [3, 40]
     assert not product.weight[product.outliers].any()
+    assert not product.multiplier[product.outliers].any()
+
+
+def test_a_quantised_layer_stays_near_the_exact_one(tiny_model, tokenizer):
+    samples = [batch(tokenizer, messages(40))]
+    block = tiny_model.distilbert.transformer.layer[0]
+    weight, bias = layer_weights(block)["ffn.lin1"]
+    inputs = observe(tiny_model, samples)["0.ffn.lin1"].values()
+    product = quantise_product(inputs, weight, bias, Int8Scheme())
+    exact = inputs @ weight + bias
+    assert np.abs(product.outputs(inputs) - exact).max() < 0.1 * exact.std()
 
 
 def test_weights_are_off_by_half_a_step_at_most():

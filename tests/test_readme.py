@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import yaml
 from conftest import make_model, make_tokenizer
 
+from classifier.__main__ import _parser
 from classifier.folder import EMBEDDED
 
 ROOT = Path(__file__).parents[1]
@@ -76,9 +78,22 @@ def serving_commands() -> list[str]:
 
 
 @needs_model
-@pytest.mark.parametrize("line", [line for line in serving_commands() if " classify" in line])
+@pytest.mark.parametrize("line", [line for line in serving_commands() if "classifier classify" in line])
 def test_commands_run(line):
     assert run(["bash", "-euc", line])
+
+
+@needs_model
+def test_the_scoring_command_runs(tmp_path):
+    (line,) = (line for line in serving_commands() if "classifier score" in line)
+    run(["bash", "-euc", line.replace("scored.csv", str(tmp_path / "scored.csv"))])
+    assert len((tmp_path / "scored.csv").read_text(encoding="utf-8").splitlines()) > 20
+
+
+@pytest.mark.parametrize("line", serving_commands())
+def test_every_command_and_flag_exists(line):
+    words = shlex.split(line.split("| ")[-1])
+    _parser().parse_args(words[words.index("classifier") + 1 :])
 
 
 def test_the_training_command_runs(tmp_path):

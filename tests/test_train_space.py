@@ -10,7 +10,8 @@ import yaml
 from conftest import make_model, make_tokenizer
 
 import train_space
-from classifier import training_page
+from classifier import headless, training_page
+from classifier.bench import Bench
 from classifier.datacheck import HARDWARE, check_data, declare_tasks, encoder_parameters, estimate
 from classifier.desks import SUPPORT
 from classifier.errors import ClassifierError
@@ -70,9 +71,9 @@ def test_a_run_is_found_stopped_resumed_without_the_page_and_pushed(hub, values,
     config = tmp_path / "train.yaml"
     config.write_text(yaml.safe_dump({**values, "epochs": 200, "max_steps": 400, "patience": 200}))
     trainer = Trainer(tmp_path / "run")
-    train_space.headless.start_run(trainer, settings_from(config), "ann")
+    headless.start_run(trainer, settings_from(config), "ann")
     with pytest.raises(ClassifierError, match="A training run goes on"):
-        train_space.headless.start_run(trainer, settings_from(config))
+        headless.start_run(trainer, settings_from(config))
 
     # A server that was restarted has nothing but the folder.
     again = Trainer(tmp_path / "run")
@@ -203,8 +204,8 @@ def test_labels_of_ones_own_are_declared_from_columns(table, tmp_path):
 
 
 @pytest.fixture
-def bench(tmp_path) -> train_space.Bench:
-    return train_space.Bench(Trainer(tmp_path / "run"), sign_in=False)
+def bench(tmp_path) -> Bench:
+    return Bench(Trainer(tmp_path / "run"), sign_in=False)
 
 
 def test_the_page_has_no_public_endpoint(tmp_path):
@@ -261,7 +262,7 @@ def test_a_look_at_what_has_not_changed_sends_nothing(bench):
 
 
 def test_visitors_of_a_space_must_sign_in(tmp_path):
-    bench = train_space.Bench(Trainer(tmp_path), sign_in=True)
+    bench = Bench(Trainer(tmp_path), sign_in=True)
     for action in (lambda: bench.start(None), lambda: bench.stop(None), lambda: bench.push("a/b", True, None, None)):
         with pytest.raises(gr.Error, match="Sign in"):
             action()
@@ -271,7 +272,7 @@ def test_only_who_started_a_run_may_stop_it(tmp_path, values):
     trainer = Trainer(tmp_path / "run")
     write_run(trainer, values, os.getpid(), created=1.0)
     write_json(trainer.folder / "job.json", {"pid": 1, "created": 1.0, "owner": "ann", "stopped": False})
-    bench = train_space.Bench(trainer, sign_in=True)
+    bench = Bench(trainer, sign_in=True)
     bob = gr.OAuthProfile({"name": "Bob", "preferred_username": "bob", "profile": "", "picture": ""})
     with pytest.raises(gr.Error, match="ann started this run"):
         bench.stop(bob)

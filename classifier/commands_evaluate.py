@@ -1,0 +1,132 @@
+"""Commands about trust in a model: evaluate, calibrate, export."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from .commands_serve import AddCommand, add_model
+from .errors import ClassifierError
+
+
+def add_commands(add: AddCommand) -> None:
+    """Declare the commands of this file.
+
+    Args:
+        add: Adds a command: its name, what runs it, a summary; returns its parser.
+    """
+    evaluate = add("evaluate", _evaluate, "Score a model on labelled messages.")
+    add_model(evaluate)
+    evaluate.add_argument("--data", metavar="FILE", help="labelled messages, one column per task")
+    evaluate.add_argument("--noisy", action="store_true", help="also score a fixed noisy copy of the messages")
+    evaluate.add_argument("--report", metavar="FOLDER", help="write report.md, its plots and report.json there")
+    evaluate.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default 0)")
+    evaluate.add_argument("--json", action="store_true", help="print all scores as JSON")
+    suite = evaluate.add_argument_group("benchmarks", "train on a public benchmark and score its test split")
+    suite.add_argument("--suite", choices=("seed", "clinc150", "banking77"), help="the benchmark, in place of --data")
+    suite.add_argument(
+        "--base", default="distilbert-base-uncased", help="encoder: folder or Hub name (default: %(default)s)"
+    )
+    suite.add_argument("--source", metavar="FOLDER", help="holds <benchmark>/<split>.jsonl.gz; the Hub if left out")
+    suite.add_argument("--out", default="runs/suite", metavar="PATH", help="the run's files stand in PATH-<suite>.run")
+    suite.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a training setting")
+
+    calibrate = add("calibrate", _calibrate, "Fit the temperatures of a model folder to held-out messages.")
+    calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
+    calibrate.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
+    calibrate.add_argument(
+        "--max-wrong", type=float, metavar="SHARE", help="also keep this share of wrong automatic answers"
+    )
+    calibrate.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of that promise")
+    calibrate.add_argument("--json", action="store_true", help="print the temperatures as JSON")
+
+    export = add("export", _export, "Make the ONNX files of a model folder and prove that they answer alike.")
+    export.add_argument("--model", required=True, metavar="FOLDER", help="a model folder with its weights")
+    export.add_argument("--samples", required=True, metavar="FILE", help="typical messages, such as the training data")
+    export.add_argument(
+        "--data", required=True, metavar="FILE", nargs="+", help="1,000 or more other messages, as proof"
+    )
+    export.add_argument("--float", action="store_true", help="also write the float32 file")
+    export.add_argument("--json", action="store_true", help="print the proof as JSON")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    if (args.suite is None) == (args.data is None):
+        raise ClassifierError(
+            "evaluate needs either --data with labelled messages, or --suite with a benchmark's name."
+        )
+    if args.suite is not None:
+        _suite(args)
+        return
+    from .data import read_examples
+    from .predict import Classifier
+    from .report import evaluation_report, scores_table, write_report
+
+    classifier = Classifier.load(args.model, revision=args.revision)
+    examples = read_examples(args.data, classifier.tasks)
+    found = evaluation_report(classifier, examples, seed=args.seed, noisy=args.noisy)
+    if args.report:
+        write_report(args.report, found, classifier, examples)
+    print(json.dumps(found, ensure_ascii=False) if args.json else scores_table(found))
+
+
+def _suite(args: argparse.Namespace) -> None:
+    from .seed import run_seed, seed_table
+    from .standards import run_standard, standard_table
+
+    changes = {}
+    for word in args.set:
+        name, mark, value = word.partition("=")
+        if not mark:
+            raise ClassifierError(f"--set {word!r} has no '='; expected for instance --set learning_rate=1e-4.")
+        changes[name] = value
+    out = Path(f"{args.out}-{args.suite}")
+    if args.suite == "seed":
+        found, table = run_seed(args.base, out, folder=args.source, overrides=changes), seed_table
+    else:
+        found = run_standard(args.suite, args.base, out, folder=args.source, overrides=changes)
+        table = standard_table
+    print(json.dumps(found, ensure_ascii=False) if args.json else table(found))
+
+
+def _calibrate(args: argparse.Namespace) -> None:
+    from .calibrate import calibrate_folder
+    from .data import read_examples
+    from .folder import ModelFolder
+
+    examples = read_examples(args.data, ModelFolder.read(args.model).tasks)
+    if args.max_wrong is not None:
+        # A promise must not rest on messages that the temperatures were fitted to.
+        examples, others = examples.take(range(0, len(examples), 2)), examples.take(range(1, len(examples), 2))
+    found = calibrate_folder(args.model, examples)
+    if args.max_wrong is not None:
+        from .budget import promise
+
+        print(promise(args.model, others, args.max_wrong, args.confidence), file=sys.stderr)
+    if args.json:
+        print(json.dumps(found))
+        return
+    for task, values in found.items():
+        print(
+            f"{task}: temperature {values['before']:.2f} → {values['temperature']:.2f}, calibration error "
+            f"{values['ece_before']:.3f} → {values['ece_after']:.3f} (cross-validated, {values['n']} messages)"
+        )
+
+
+def _export(args: argparse.Namespace) -> None:
+    from .export import export_folder, read_texts
+
+    proof = [text for file in args.data for text in read_texts(file)]
+    found = export_folder(args.model, read_texts(args.samples), proof, float_onnx=args.float)
+    if args.json:
+        print(json.dumps(found))
+        return
+    for backend, proved in found.items():
+        print(f"{backend}: {proved['megabytes']} MB, compared with the model on {proved['n']} messages")
+        for task, values in proved["tasks"].items():
+            print(
+                f"  {task}: {values['agreement']:.2%} of the labels the same, "
+                f"largest probability difference {values['largest_difference']:.3f}"
+            )
