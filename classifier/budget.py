@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ClassifierError
-from .folder import CALIBRATION, POLICY, ModelFolder, read_json, write_json
+from .folder import CALIBRATION, POLICY, read_json, write_json
 from .routing import Policy
 from .rules import Probabilities
 
@@ -51,6 +51,13 @@ class Choice:
     automatic: float
     wrong: float
     n: int
+
+    def __str__(self) -> str:
+        return (
+            f"With {self.confidence:.0%} confidence at most {self.max_wrong:.1%} of automatic answers are wrong if "
+            f"they need {self.level:.1%} confidence. Of {self.n:,} labelled messages {self.automatic:.0%} were then "
+            f"automatic, {self.wrong:.1%} of them wrong."
+        )
 
 
 @dataclass(frozen=True)
@@ -246,24 +253,28 @@ def halves(
     return result
 
 
-def keep_promise(path: str | Path, choice: Choice, curve: Curve) -> Policy:
-    """Write a chosen level into the policy of a model folder, and the curve into its calibration.json.
+def promise(path: str | Path, examples: Examples, max_wrong: float, confidence: float = 0.95) -> Choice:
+    """Choose a level for a model folder and write it into its policy, and the curve into its calibration.json.
 
     Args:
         path: A model folder on this machine.
-        choice: What `Curve.choose` found.
-        curve: The counts behind it, from which another level can be chosen without the messages.
+        examples: Labelled messages that neither the model nor its temperatures were fitted to.
+        max_wrong: Greatest share of wrong automatic answers.
+        confidence: How sure that must be.
 
     Raises:
-        ClassifierError: There is no such folder.
+        ClassifierError: There is no such folder, or the messages cannot support the promise; nothing is written.
     """
-    folder = ModelFolder.read(path)
-    policy = at_level(folder.policy, choice.level)
-    calibration = folder.path / CALIBRATION
-    kept = read_json(calibration) if calibration.is_file() else {}
-    write_json(folder.path / POLICY, policy.to_dict())
-    write_json(calibration, {**kept, "automation": curve.to_dict()})
-    return policy
+    from .predict import Classifier  # it is no part of deciding
+
+    classifier = Classifier.load(Path(path))
+    curve = Curve.measure(classifier.policy, labelled(classifier, examples))
+    choice = curve.choose(max_wrong, confidence)
+    file = Path(path) / CALIBRATION
+    kept = read_json(file) if file.is_file() else {}
+    write_json(Path(path) / POLICY, at_level(classifier.policy, choice.level).to_dict())
+    write_json(file, {**kept, "automation": curve.to_dict()})
+    return choice
 
 
 def at_level(policy: Policy, level: float) -> Policy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 from .commands_serve import AddCommand, add_model
@@ -35,6 +36,10 @@ def add_commands(add: AddCommand) -> None:
     calibrate = add("calibrate", _calibrate, "Fit the temperatures of a model folder to held-out messages.")
     calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
     calibrate.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
+    calibrate.add_argument(
+        "--max-wrong", type=float, metavar="SHARE", help="also keep this share of wrong automatic answers"
+    )
+    calibrate.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of that promise")
     calibrate.add_argument("--json", action="store_true", help="print the temperatures as JSON")
 
     export = add("export", _export, "Make the ONNX files of a model folder and prove that they answer alike.")
@@ -92,7 +97,14 @@ def _calibrate(args: argparse.Namespace) -> None:
     from .folder import ModelFolder
 
     examples = read_examples(args.data, ModelFolder.read(args.model).tasks)
+    if args.max_wrong is not None:
+        # A promise must not rest on messages that the temperatures were fitted to.
+        examples, others = examples.take(range(0, len(examples), 2)), examples.take(range(1, len(examples), 2))
     found = calibrate_folder(args.model, examples)
+    if args.max_wrong is not None:
+        from .budget import promise
+
+        print(promise(args.model, others, args.max_wrong, args.confidence), file=sys.stderr)
     if args.json:
         print(json.dumps(found))
         return

@@ -37,7 +37,6 @@ def add_commands(add: AddCommand) -> None:
     automation.add_argument("--max-wrong", type=float, metavar="SHARE", help="promise: greatest share of wrong answers")
     automation.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of the promise")
     automation.add_argument("--halves", type=int, metavar="N", help="choose on N random halves, count on the others")
-    automation.add_argument("--save", action="store_true", help="write the level into the model folder's policy")
     automation.add_argument("--json", action="store_true", help="print as JSON")
     add_model(automation)
 
@@ -117,8 +116,6 @@ def _automation(args: argparse.Namespace) -> None:
     if args.max_wrong and not args.halves:
         choice = curve.choose(args.max_wrong, args.confidence)
         report["choice"] = vars(choice)
-        if args.save:
-            budget.keep_promise(classifier.folder.path, choice, curve)
     if args.json:
         print(json.dumps(report))
         return
@@ -129,11 +126,7 @@ def _automation(args: argparse.Namespace) -> None:
         print("\nChosen on one half, counted on the other:")
         print("\n".join(f"{name:>12} {value:g}" for name, value in report["halves"].items()))
     if "choice" in report:
-        print(
-            f"\nAt most {args.max_wrong:.1%} wrong with {args.confidence:.0%} confidence: automatic answers need "
-            f"{choice.level:.1%}; {choice.automatic:.1%} of these messages are then automatic, {choice.wrong:.1%} of "
-            "them wrong."
-        )
+        print(f"\n{choice}")
 
 
 def _texts(path: str) -> list[str]:

@@ -62,16 +62,12 @@ def promise(curve: Curve | None, max_wrong: float) -> tuple[str, float | None]:
         max_wrong: Greatest share of wrong automatic answers.
     """
     if curve is None:
-        return "No error budget can be promised: `automation --save` or `calibrate --max-wrong` has not been run.", None
+        return "No error budget can be promised: `calibrate --max-wrong` has not been run for this model.", None
     try:
         choice = curve.choose(max_wrong)
     except ClassifierError as error:
         return str(error), None
-    return (
-        f"With {choice.confidence:.0%} confidence at most {max_wrong:.1%} of automatic answers are wrong if they need "
-        f"{choice.level:.1%} confidence. Of {choice.n:,} labelled messages {choice.automatic:.0%} were then automatic, "
-        f"{choice.wrong:.1%} of them wrong."
-    ), choice.level
+    return str(choice), choice.level
 
 
 def _title(name: str) -> str:

@@ -93,12 +93,19 @@ def test_automation_refuses_what_the_messages_cannot_promise(own_folder, open_po
     assert "from 60 labelled messages" in capsys.readouterr().err.replace("on 60", "from 60")
 
 
-def test_automation_saves_a_level_that_keeps_its_promise(own_folder, open_policy, labelled_file, capsys):
-    args = ["automation", "--data", str(labelled_file), "--model", str(own_folder), "--max-wrong", "0.3", "--json"]
+def test_calibrate_writes_a_level_that_keeps_the_promise(own_folder, open_policy, labelled_file, capsys):
+    args = ["calibrate", "--data", str(labelled_file), "--model", str(own_folder), "--max-wrong", "0.3", "--json"]
     assert main(args) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert main([*args, "--save"]) == 0
-    saved = ModelFolder.read(own_folder)
-    assert saved.policy.automatic_needs == {"sentiment": report["choice"]["level"]}
-    assert read_json(own_folder / "calibration.json")["automation"]["n"] == 60
+    assert "30.0% of automatic answers are wrong" in capsys.readouterr().err
+    level = ModelFolder.read(own_folder).policy.automatic_needs["sentiment"]
+    curve = read_json(own_folder / "calibration.json")["automation"]
+    assert curve["n"] == 30  # the other 30 fitted the temperatures
+    assert level in curve["levels"]
+
+
+def test_the_curve_shows_promise_and_what_happened(own_folder, open_policy, labelled_file, capsys):
+    args = ["automation", "--data", str(labelled_file), "--model", str(own_folder), "--max-wrong", "0.3"]
     assert main([*args, "--halves", "3"]) == 0
+    assert "Chosen on one half, counted on the other" in capsys.readouterr().out
+    assert main([*args, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["choice"]["wrong"] == 0
