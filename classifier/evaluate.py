@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
-from .data import MISSING, Examples
+from .data import MISSING
 from .errors import ClassifierError
 from .predict import Classifier
 from .routing import Policy
@@ -82,12 +82,6 @@ def score(classifier: Classifier, texts: Sequence[str]) -> dict[str, Floats]:
     return {
         task.name: np.array([list(shares[task.name].values()) for shares in found]) for task in classifier.tasks.tasks
     }
-
-
-def evaluate_classifier(classifier: Classifier, examples: Examples, *, seed: int = 0) -> dict[str, Any]:
-    """Score a serving classifier, with its own policy's costs, on labelled messages; returns as `evaluate` does."""
-    probabilities = score(classifier, examples.texts)
-    return evaluate(probabilities, examples.labels, classifier.tasks, seed=seed, policy=classifier.policy)
 
 
 def _score_task(task: Task, probabilities: NDArray[Any], labels: NDArray[np.int64], rng: np.random.Generator) -> Any:
