@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +19,6 @@ from .rows import Row, Table, unique_names
 STEP = 256
 
 #: Scores rows as `score_rows` does: classifier, rows, position of the text column.
-Scorer = Callable[[Classifier, Iterable[Row], int], Iterator[list[Any]]]
 
 
 @dataclass(frozen=True)
@@ -170,15 +169,12 @@ class ScoredFile:
                 if line.endswith("\n"):
                     yield json.loads(line)
 
-    def score(
-        self, table: Table, classifier: Classifier, scorer: Scorer | None = None
-    ) -> Generator[Progress, None, None]:
+    def score(self, table: Table, classifier: Classifier) -> Generator[Progress, None, None]:
         """Score the rows that are missing; stop by closing this iterator: what is done is kept.
 
         Args:
             table: The table that the file was made for, from its start.
             classifier: The model.
-            scorer: What scores the rows; `score_rows` if None.
 
         Yields:
             The progress, after every STEP rows and at the end.
@@ -190,7 +186,7 @@ class ScoredFile:
                 raise ClassifierError(f"{table.name!r} has fewer rows than were scored; run without --resume.")
             started, errors, first = time.perf_counter(), 0, done
             skipped_share = table.share_read() or 0.0
-            scored = (scorer or score_rows)(classifier, rows, table.columns.index(table.text_column))
+            scored = score_rows(classifier, rows, table.columns.index(table.text_column))
             while step := list(islice(scored, STEP)):
                 lines = [json.dumps(row, ensure_ascii=False, default=str) for row in step]
                 file.write(("\n".join(lines) + "\n").encode("utf-8", "replace"))

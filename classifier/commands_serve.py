@@ -44,8 +44,6 @@ def add_commands(add: AddCommand) -> None:
     score.add_argument("--resume", action="store_true", help="go on where a run that was stopped or killed came to")
     score.add_argument("--stream", action="store_true", help="answer the lines of standard input as they come")
     score.add_argument("--threads", type=int, metavar="N", help="batches that run at a time; one a core by default")
-    score.add_argument("--engine", choices=("local", "ray"), default="local", help="this machine, or a Ray cluster")
-    score.add_argument("--ray-address", metavar="HOST:PORT", help="of a running cluster; a local one otherwise")
     score.add_argument("--quiet", action="store_true", help="no progress bar")
     score.add_argument("--json", action="store_true", help="a JSON summary of each file on standard error")
     add_model(score)

@@ -217,9 +217,16 @@ def _modules(entries: Sequence[Path]) -> set[Path]:
         if path in found:
             continue
         found.add(path)
-        for node in ast.walk(ast.parse(_read(path))):
+        for node in ast.walk(_WithoutTypes().visit(ast.parse(_read(path)))):
             pending += [module for module in _imported(node) if module.is_file()]
     return found
+
+
+class _WithoutTypes(ast.NodeTransformer):
+    """Leaves out imports that only a type checker runs."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:
+        return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
 
 
 def _imported(node: ast.AST) -> Iterator[Path]:

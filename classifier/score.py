@@ -9,7 +9,6 @@ import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
 from typing import Any, TextIO
@@ -31,8 +30,6 @@ class ScoreOptions:
         encoding: Of text input; detected if None.
         format: Of the output; by its ending if None.
         resume: Go on where a run that was killed stopped.
-        engine: ``"local"``, or ``"ray"`` for a Ray cluster.
-        ray_address: Of a running cluster; a local one is started if None.
     """
 
     text_column: str | None = None
@@ -40,8 +37,6 @@ class ScoreOptions:
     encoding: str | None = None
     format: str | None = None
     resume: bool = False
-    engine: str = "local"
-    ray_address: str | None = None
 
 
 def plan(inputs: Sequence[str], output: str, format: str | None = None) -> list[tuple[str, str]]:
@@ -126,12 +121,7 @@ def score_file(classifier: Classifier, source: str, target: str, options: ScoreO
             scored = ScoredFile.create(checkpoint, table, classifier, resume=options.resume)
         except OSError as error:
             raise ClassifierError(f"{str(checkpoint)!r} cannot be written: {error.strerror}. Check the path.") from None
-        scorer = None
-        if options.engine == "ray":
-            from .ray_engine import score_rows_on_ray
-
-            scorer = partial(score_rows_on_ray, address=options.ray_address)
-        yield from scored.score(table, classifier, scorer)
+        yield from scored.score(table, classifier)
     write_table(scored.columns, scored.rows, target, format)
     checkpoint.unlink()
 

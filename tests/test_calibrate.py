@@ -79,7 +79,7 @@ def test_calibrating_twice_changes_nothing_more(own_folder, tmp_path, capsys):
 
 def test_unlabelled_messages_are_a_clear_error_and_change_nothing(own_folder, tmp_path, capsys):
     before = (own_folder / CALIBRATION).read_bytes()
-    file = write_messages(tmp_path / "data.jsonl", [{"text": "help"}])
+    file = write_messages(tmp_path / "data.jsonl", [{"text": "help", "intent": None}])
     assert main(["calibrate", "--model", str(own_folder), "--data", file]) == 2
     assert "calibration needs labelled messages" in capsys.readouterr().err
     assert (own_folder / CALIBRATION).read_bytes() == before

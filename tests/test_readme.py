@@ -78,7 +78,10 @@ def serving_commands() -> list[str]:
 
 
 @needs_model
-@pytest.mark.parametrize("line", [line for line in serving_commands() if "classifier classify" in line])
+@pytest.mark.parametrize(
+    "line",
+    [line for line in serving_commands() if re.search("classifier (classify|explain)", line) and "--model" not in line],
+)
 def test_commands_run(line):
     assert run(["bash", "-euc", line])
 
@@ -92,7 +95,7 @@ def test_the_scoring_command_runs(tmp_path):
 
 @pytest.mark.parametrize("line", serving_commands())
 def test_every_command_and_flag_exists(line):
-    words = shlex.split(line.split("| ")[-1])
+    words = shlex.split(line.split("| ")[-1], comments=True)
     _parser().parse_args(words[words.index("classifier") + 1 :])
 
 

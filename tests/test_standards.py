@@ -51,7 +51,7 @@ def test_the_command_trains_and_scores_the_test_split(small_clinc, tiny_model, t
     tiny_model.distilbert.save_pretrained(base)
     make_tokenizer().save(str(base / "tokenizer.json"))
     command = ["evaluate", "--suite", "clinc150", "--base", str(base), "--source", str(small_clinc)]
-    command += ["--out", str(tmp_path / "run"), "--set", "epochs=3", "--set", "precision=fp32", "--json"]
+    command += ["--out", str(tmp_path / "run"), "--set", "epochs=8", "--set", "precision=fp32", "--json"]
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["test"]["intent"]["n"] == 24

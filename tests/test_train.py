@@ -147,7 +147,7 @@ def test_two_processes_train_as_one(world, unbroken, tmp_path):
     single = settings(world, tmp_path / "single", dropout=0.0, epochs=1)
     train.train(single)
     config = tmp_path / "config.yaml"
-    config.write_text("dropout: 0.0\n")
+    config.write_text(f"dropout: 0.0\nnoise: {{rate: {single.noise.rate}}}\n")
     done = run(command(world, out, "--epochs", "1", "--config", config, launcher=launcher))
     assert done.returncode == 0, done.stderr[-3000:]
     one = [line["loss"] for line in log(tmp_path / "single") if "loss" in line]
