@@ -12,7 +12,7 @@ from itertools import chain, islice
 from typing import Any, TextIO
 
 from .errors import ClassifierError
-from .rows import SAMPLE_ROWS, Content, Row
+from .rows import SAMPLE_ROWS, Content, Row, import_parquet
 from .sources import BOMB_FACTOR, BOMB_FLOOR, Source
 
 DELIMITERS = ",;\t|^~\x1f\x01"
@@ -294,9 +294,7 @@ def _padded(rows: Iterator[Row], columns: int) -> Iterator[Row]:
 
 def read_parquet(source: Source) -> Content:
     """Parquet, in batches."""
-    import pyarrow
-    from pyarrow import parquet
-
+    pyarrow, parquet = import_parquet()
     try:
         file = parquet.ParquetFile(source.seekable())
     except (pyarrow.ArrowInvalid, OSError) as error:

@@ -212,3 +212,19 @@ def find_text_column(columns: Sequence[str], rows: Sequence[Row], chosen: str | 
 def _mean_words(cells: Sequence[Any]) -> float:
     texts = [cell for cell in cells if isinstance(cell, str) and cell.strip()]
     return sum(len(re.findall(r"[^\W\d_]{2,}", text)) for text in texts) / max(len(texts), 1)
+
+
+def import_parquet() -> tuple[Any, Any]:
+    """`pyarrow` and `pyarrow.parquet`, which are no requirement: they are a third as large as all the others together.
+
+    Raises:
+        ClassifierError: They are not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise ClassifierError(
+            "Parquet needs pyarrow, which is not installed: run `pip install pyarrow`, or use CSV or JSON Lines."
+        ) from None
+    return pyarrow, parquet

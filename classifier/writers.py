@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from .errors import ClassifierError
+from .rows import import_parquet
 
 #: Signs that make a spreadsheet run a cell as a formula (OWASP, "CSV Injection"), wide forms included.
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
@@ -139,9 +140,7 @@ def _write_xlsx(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
 
 
 def _write_parquet(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
-    import pyarrow
-    from pyarrow import parquet
-
+    pyarrow, parquet = import_parquet()
     # A file has one type a column, so all rows are looked at before the first is written.
     kinds: list[set[type]] = [set() for _ in columns]
     for row in rows():
@@ -170,8 +169,7 @@ def _write_parquet(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
 
 
 def _arrow_type(kinds: set[type]) -> Any:
-    import pyarrow
-
+    pyarrow, _ = import_parquet()
     if kinds == {bool}:
         return pyarrow.bool_()
     if kinds == {int}:

@@ -1,6 +1,7 @@
 import gzip
 import io
 import json
+import sys
 import zipfile
 
 import openpyxl
@@ -399,3 +400,10 @@ def test_standard_input_is_read_as_a_stream(monkeypatch):
     table, rows = read("-")
     assert [row.cells for row in rows] == [["my card is lost"]]
     assert table.share_read() is None
+
+
+def test_parquet_without_its_library_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # as if it were not installed
+    (tmp_path / "a.parquet").write_bytes(b"PAR1 and so on PAR1")
+    with pytest.raises(ClassifierError, match="pip install pyarrow"), open_table(str(tmp_path / "a.parquet")):
+        pass
