@@ -50,8 +50,8 @@ class Hardware:
     step_seconds: float
 
 
-#: The first line's speed was measured (see the README); those of GPUs assume a quarter of the peak in the
-#: precision that training would use there. Prices are the Hub's list prices for Spaces.
+#: Rough: the CPU's speed is assumed, those of GPUs are a quarter of the peak in the precision that training
+#: would use there. Prices are the Hub's list prices for Spaces.
 HARDWARE = (
     Hardware("cpu-basic", "CPU basic, 2 cores", 0.0, 60e9, 0.0),
     Hardware("cpu-upgrade", "CPU upgrade, 8 cores", 0.03, 200e9, 0.0),
