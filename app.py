@@ -40,7 +40,39 @@ THEME = gr.themes.Base(
     # Names that the visitor's system has; Gradio's own themes would fetch fonts from another server.
     font=["system-ui", "-apple-system", "Segoe UI", "sans-serif"],
     font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
-).set(body_text_color_subdued="#556070", body_text_color_subdued_dark="#a3adba")
+).set(
+    body_text_color_subdued="#556070",
+    body_text_color_subdued_dark="#a3adba",
+    # The colours of page.css, which knows the two themes; Gradio's own are too faint for small text.
+    **{
+        f"{name}{theme}": value
+        for theme in ("", "_dark")
+        for name, value in {
+            "block_background_fill": "var(--card)",
+            "block_border_color": "var(--line)",
+            "block_label_text_color": "var(--ink-soft)",
+            "block_title_text_color": "var(--ink)",
+            "block_info_text_color": "var(--ink-soft)",
+            "border_color_primary": "var(--line)",
+            "input_background_fill": "var(--ground)",
+            "input_border_color": "var(--line)",
+            "slider_color": "var(--accent)",
+            "button_primary_background_fill": "var(--primary)",
+            "button_primary_background_fill_hover": "color-mix(in srgb, var(--primary), black 15%)",
+            "button_primary_border_color": "var(--primary)",
+            "button_secondary_background_fill": "var(--card)",
+            "button_secondary_background_fill_hover": "var(--track)",
+            "button_secondary_border_color": "var(--line)",
+            "button_secondary_text_color": "var(--ink)",
+            "table_text_color": "var(--ink)",
+            "table_even_background_fill": "var(--card)",
+            "table_odd_background_fill": "var(--card)",
+            "table_border_color": "var(--line)",
+        }.items()
+    },
+    input_border_width="1px",
+    button_border_width="1px",
+)
 
 
 def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
@@ -55,11 +87,12 @@ def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
     revision = f" @ {model['revision'][:7]}" if model["revision"] else ""
     with gr.Blocks(title=f"{classifier.tasks.title} · message desk", analytics_enabled=False) as demo:
         gr.HTML(page.header(classifier.tasks, f"Model: {model['id']}{revision} · {model['backend']}", notice))
+        last_job = gr.BrowserState("", storage_key="file-job")
         with gr.Tabs():
             with gr.Tab("Message"):
                 message_tab(service)
             with gr.Tab("File"):
-                file_tab(JobQueue(classifier, Path(tempfile.mkdtemp(prefix="classifier-jobs-")), LIMITS))
+                file_tab(JobQueue(classifier, Path(tempfile.mkdtemp(prefix="classifier-jobs-")), LIMITS), last_job)
             with gr.Tab("Policy"):
                 policy_tab(classifier)
         add_endpoints(service)

@@ -18,6 +18,19 @@ from .rows import Row, Table, unique_names
 #: Rows between two checkpoints; after each, the progress is reported and a stop is noticed.
 STEP = 256
 
+#: What scoring adds to a row behind the labels and confidences of its tasks.
+ROUTE_COLUMNS = (
+    "route_action",
+    "queue",
+    "priority",
+    "automatic",
+    "reasons",
+    "tokens",
+    "truncated",
+    "probabilities",
+    "error",
+)
+
 #: Scores rows as `score_rows` does: classifier, rows, position of the text column.
 
 
@@ -46,18 +59,7 @@ def result_columns(classifier: Classifier) -> list[str]:
     ``probabilities`` holds all of them as JSON, so that `route` can decide again under another policy.
     """
     names = [name for task in classifier.tasks.task_names for name in (task, f"{task}_confidence")]
-    return [
-        *names,
-        "route_action",
-        "queue",
-        "priority",
-        "automatic",
-        "reasons",
-        "tokens",
-        "truncated",
-        "probabilities",
-        "error",
-    ]
+    return [*names, *ROUTE_COLUMNS]
 
 
 def result_cells(result: Result) -> list[Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from .batch import ScoredFile
+from .batch import ROUTE_COLUMNS, ScoredFile
 from .jobs import DONE, FAILED, RUNNING, STOPPED, WAITING, Job
 from .page import escape
 from .rows import Table
@@ -23,6 +23,9 @@ LENGTHS = (8, 16, 32, 64, 128)
 
 #: Characters of a cell that the page shows.
 SHOWN_CHARACTERS = 300
+
+#: Characters from which a cell is a text to read.
+LONG_CELL = 24
 
 _STATES = {
     WAITING: ("⏳", "Waiting", "neutral"),
@@ -83,8 +86,7 @@ class ScoredRow:
 def scored_rows(scored: ScoredFile, tasks: TaskSet) -> Iterator[ScoredRow]:
     """The rows of a scored file, read as a stream."""
     names = [name for task in tasks.task_names for name in (task, f"{task}_confidence")]
-    details = ("route_action", "queue", "priority", "automatic", "reasons", "tokens", "truncated", "error")
-    start = len(scored.columns) - len(names) - len(details)
+    start = len(scored.columns) - len(names) - len(ROUTE_COLUMNS)
     text = scored.columns.index(scored.header["text_column"])
     for number, row in enumerate(scored.rows(), 1):
         found = row[start : start + len(names)]
@@ -94,7 +96,7 @@ def scored_rows(scored: ScoredFile, tasks: TaskSet) -> Iterator[ScoredRow]:
             "" if row[text] is None else str(row[text]),
             dict(zip(tasks.task_names, found[::2], strict=True)) if sure else {},
             dict(zip(tasks.task_names, found[1::2], strict=True)) if sure else {},
-            dict(zip(details, row[start + len(names) :], strict=True)),
+            dict(zip(ROUTE_COLUMNS, row[start + len(names) :], strict=True)),
         )
 
 
@@ -152,7 +154,7 @@ def facts(table: Table, rows: int) -> str:
 
 def preview(table: Table, rows: int = 5) -> str:
     """The first rows of a file, the text column marked."""
-    marked = [f"{name} ◂ text" if name == table.text_column else name for name in table.columns]
+    marked = [f"{name} (classified)" if name == table.text_column else name for name in table.columns]
     return _table(marked, [[_short(cell) for cell in row.cells] for row in table.preview[:rows]])
 
 
@@ -176,10 +178,11 @@ def progress(job: Job, place: int) -> str:
     reason = f'<p class="notice tone-bad">{escape(job.error)}</p>' if job.error else ""
     return (
         f'<section class="job tone-{tone}"><p><span aria-hidden="true">{icon}</span> <b>{word}</b> '
-        f"{escape(job.name)} · {escape(' · '.join(told))}</p>"
+        f"{escape(' · '.join([job.name, *told]))}</p>"
         f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{round(100 * share)}"><span style="width:{100 * share:.1f}%"></span></div>'
-        f'<p class="fine">Job <code>{escape(job.id)}</code>: a second tab finds it by this id.</p>{reason}</section>'
+        f'<p class="fine">Job <code>{escape(job.id)}</code>. You may close this page: the work goes on.</p>'
+        f"{reason}</section>"
     )
 
 
@@ -278,11 +281,16 @@ def _cross(summary: Summary, tasks: TaskSet) -> str:
 
 def _table(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Rows"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"
     )
+
+
+def _cell(cell: Any) -> str:
+    """A cell; long texts get a least width, so that they stay readable on a phone."""
+    return f"<td{' class=long' if len(str(cell)) > LONG_CELL else ''}>{escape(cell)}</td>"
 
 
 def _short(cell: Any) -> str:

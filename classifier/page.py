@@ -79,6 +79,15 @@ def banner_failed() -> str:
     return _banner("bad", "⚠️", "That did not work", APOLOGY)
 
 
+def problem(text: str) -> str:
+    """What is wrong with something that the visitor gave, in one sentence, for screen readers too.
+
+    Args:
+        text: What was given, what was expected and what to do.
+    """
+    return f'<p class="notice tone-bad" role="alert">⚠️ {escape(text)}</p>'
+
+
 def _banner(tone: str, icon: str, title: str, text: str, more: str = "") -> str:
     return (
         f'<section class="route tone-{tone} quiet"><header><span class="route-icon" aria-hidden="true">{icon}</span>'

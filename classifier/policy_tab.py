@@ -12,13 +12,18 @@ import gradio as gr
 from .budget import Curve, at_level
 from .errors import ClassifierError
 from .folder import CALIBRATION, read_json
+from .page import escape, problem
 from .policy_view import Known, effect, promise
 from .predict import Classifier
 from .routing import Policy
 from .rows import open_table
+from .tasks import Label
 
 #: Rows of a file that the tab decides on again with every change.
 MOST_ROWS = 2000
+
+TRIAL = "Try a policy here: the desk keeps its own. Download it to use it."
+BUDGET = "Move the slider to choose the confidence from an error budget."
 
 
 def policy_tab(classifier: Classifier) -> None:
@@ -39,9 +44,9 @@ def policy_tab(classifier: Classifier) -> None:
             policy = _policy(policy_text)
             policy.check(classifier.tasks)
         except ClassifierError as error:
-            return str(error), gr.skip(), gr.skip()
+            return problem(str(error)), gr.skip(), gr.skip()
         return (
-            f"This policy is valid: version {policy.version}.",
+            f'<p class="notice tone-neutral">{TRIAL}</p>',
             effect(policy, original, examples, "Examples"),
             effect(policy, original, messages, "Your file"),
         )
@@ -55,11 +60,23 @@ def policy_tab(classifier: Classifier) -> None:
 
     def set_costs(policy_text: str, rows: list[list[Any]]) -> str:
         names = list(original.costs)
-        costs = {row[0]: dict(zip(names, map(float, row[1:]), strict=True)) for row in rows}
+        costs = {
+            name: dict(zip(names, map(float, row[1:]), strict=True)) for name, row in zip(names, rows, strict=True)
+        }
         return _edited(policy_text, lambda policy: policy.changed(costs=costs))
+
+    def fill_form(policy_text: str) -> tuple[Any, Any, Any]:
+        """The form of a policy that came by upload, reset or typing; a faulty one leaves it as it is."""
+        try:
+            policy = _policy(policy_text)
+            policy.check(classifier.tasks)
+        except ClassifierError:
+            return gr.skip(), gr.skip(), gr.skip()
+        return _level(policy), ", ".join(policy.always_escalate), _cost_rows(policy)
 
     def keep_budget(policy_text: str, per_cent: float) -> tuple[str, str]:
         words, level = promise(curve, per_cent / 100)
+        words = f'<p class="fine">{escape(words)}</p>'
         return words, policy_text if level is None else set_level(policy_text, 100 * level)
 
     def upload(path: str | None) -> Any:
@@ -84,46 +101,72 @@ def policy_tab(classifier: Classifier) -> None:
         path.write_text(_edited(policy_text, lambda policy: policy), encoding="utf-8")
         return str(path)
 
-    private: dict[str, Any] = {"api_visibility": "private"}
+    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     known = gr.State([])
-    with gr.Row():
-        with gr.Column():
-            budget = gr.Slider(1, 30, value=5, step=0.5, label="Error budget: wrong automatic answers in per cent")
-            promised = gr.Markdown("Move the slider to choose the confidence from an error budget.")
-            level = gr.Slider(0, 100, value=70, step=0.5, label="Confidence that automatic answers need, in per cent")
+    with gr.Row(elem_id="policy-tab"):
+        with gr.Column(scale=5, min_width=280):
+            level = gr.Slider(
+                0,
+                100,
+                _level(original),
+                step=0.5,
+                label="Confidence that automatic answers need, in per cent",
+                elem_id="policy-level",
+            )
+            budget = gr.Slider(
+                1, 30, 5, step=0.5, label="Error budget: wrong automatic answers in per cent", visible=curve is not None
+            )
+            promised = gr.HTML(f'<p class="fine">{promise(curve, 0.05)[0] if curve is None else BUDGET}</p>')
             terms = gr.Textbox(
                 ", ".join(original.always_escalate),
-                label="Always to a person: words or phrases, comma-separated; * for any ending",
+                label="Always to a person",
+                info="Words or phrases, comma-separated; * stands for any ending.",
+                placeholder="lawyer, cancel*",
+                elem_id="policy-terms",
             )
             costs = gr.Dataframe(
-                [[chosen, *row.values()] for chosen, row in original.costs.items()],
-                headers=["Chosen \\ right", *original.costs],
-                label="Costs of choosing one action where another was right",
+                _cost_rows(original),
+                headers=["Chosen \\ right", *(Label(name).title for name in original.costs)],
+                label="Cost of choosing one action (row) where another was right (column)",
                 visible=bool(original.costs),
                 type="array",
+                static_columns=[0],
+                wrap=True,
+                buttons=[],
+                elem_id="policy-costs",
             )
-        with gr.Column():
-            code = gr.Code(text, language="json", label="The whole policy, with queues and rules", max_lines=24)
-            with gr.Row():
+            with gr.Row(elem_id="policy-buttons"):
                 reset = gr.Button("Reset")
                 save = gr.DownloadButton("Download")
-                load = gr.UploadButton("Upload policy", file_types=[".json"])
-            file = gr.File(label=f"Messages to try it on (at most {MOST_ROWS:,} rows)", type="filepath")
-    state = gr.Markdown("Changes hold for your visit only; the desk's own policy stays as it is.")
-    shown_examples = gr.HTML(effect(original, original, examples, "Examples"))
+                load = gr.UploadButton("Upload", file_types=[".json"])
+        with gr.Column(scale=7, min_width=280):
+            state = gr.HTML(f'<p class="notice tone-neutral">{TRIAL}</p>', elem_id="policy-state")
+            shown_examples = gr.HTML(effect(original, original, examples, "Examples"), elem_id="policy-examples")
+    file = gr.File(label=f"Try it on your messages (the first {MOST_ROWS:,} rows)", type="filepath", height=150)
     shown_file = gr.HTML()
+    code = gr.Code(
+        text, language="json", label="The whole policy, with queues and rules", max_lines=24, elem_id="policy-code"
+    )
 
-    budget.release(keep_budget, [code, budget], [promised, code], **private)
-    level.release(set_level, [code, level], code, **private)
-    terms.change(set_terms, [code, terms], code, **private)
+    budget.input(keep_budget, [code, budget], [promised, code], trigger_mode="always_last", **private)
+    level.input(set_level, [code, level], code, trigger_mode="always_last", **private)
+    terms.input(set_terms, [code, terms], code, **private)
     costs.input(set_costs, [code, costs], code, **private)
     reset.click(lambda: text, None, code, **private)
     load.upload(upload, load, code, **private)
     save.click(download, code, save, **private)
-    file.change(read_messages, file, known, **private).then(
-        show, [code, known], [state, shown_examples, shown_file], **private
-    )
-    code.change(show, [code, known], [state, shown_examples, shown_file], **private)
+    shown = [state, shown_examples, shown_file]
+    file.change(read_messages, file, known, **private).then(show, [code, known], shown, **private)
+    code.change(show, [code, known], shown, **private).then(fill_form, code, [level, terms, costs], **private)
+
+
+def _level(policy: Policy) -> float:
+    """What the slider shows: the greatest confidence that a task needs, in per cent."""
+    return 100 * max(policy.automatic_needs.values(), default=0.0)
+
+
+def _cost_rows(policy: Policy) -> list[list[Any]]:
+    return [[Label(chosen).title, *row.values()] for chosen, row in policy.costs.items()]
 
 
 def _curve(classifier: Classifier) -> Curve | None:

@@ -44,13 +44,12 @@ def effect(policy: Policy, before: Policy, messages: Known, what: str) -> str:
                 f"<td>{'≠ ' if other else ''}{escape(_title(new.action))}{was}</td><td>{escape(_title(new.queue))}</td>"
                 f"<td>{new.priority}</td><td>{escape(new.reasons[0].text)}</td></tr>"
             )
-    head = "".join(
-        f'<th scope="col">{name}</th>' for name in ("Message", "Action", "Queue", "Priority", "First reason")
-    )
+    head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
     return (
         f'<section class="decided"><h3>{escape(what)}: {automatic:,} of {len(messages):,} automatic, '
         f"{changed:,} changed</h3>"
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></section>"
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(what)}">'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
     )
 
 

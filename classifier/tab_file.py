@@ -15,6 +15,7 @@ from . import file_report, page
 from .errors import ClassifierError
 from .jobs import DONE, FAILED, FINAL, STOPPED, Job, JobQueue
 from .rows import open_table
+from .tasks import Label
 from .writers import write_table
 
 log = logging.getLogger(__name__)
@@ -32,16 +33,20 @@ ENDINGS = [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".parq
 _WATCH: dict[str, Any] = {"concurrency_id": "files", "concurrency_limit": None}
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
+NO_FILE = '<p class="file-facts">The first rows of your file appear here. CSV, Excel, JSON, Parquet or plain text.</p>'
+
 SAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def file_tab(jobs: JobQueue) -> None:
+def file_tab(jobs: JobQueue, remembered: gr.BrowserState) -> None:
     """Drop a file, watch it being scored, look at the results and download them.
 
     Args:
         jobs: The queue that scores.
+        remembered: Keeps the id of the visitor's last job. It stands outside the tab: what is inside is not there
+            until the tab is opened, so that nothing could be recalled when the page loads.
     """
-    ui = _FileTab(jobs)
+    ui = _FileTab(jobs, remembered)
     with gr.Column(elem_id="file-tab"):
         ui.build()
     ui.connect()
@@ -51,42 +56,51 @@ def file_tab(jobs: JobQueue) -> None:
 class _FileTab:
     """The components of the tab and what they do."""
 
-    def __init__(self, jobs: JobQueue) -> None:
-        self.jobs, self.tasks = jobs, jobs.classifier.tasks
+    def __init__(self, jobs: JobQueue, remembered: gr.BrowserState) -> None:
+        self.jobs, self.tasks, self.remembered = jobs, jobs.classifier.tasks, remembered
 
     def build(self) -> None:
         """Lay out the components."""
-        self.remembered = gr.BrowserState("", storage_key="file-job")
         with gr.Row():
             with gr.Column(scale=1, min_width=280):
-                self.file = gr.File(label="File", file_types=ENDINGS, height=140, elem_id="file")
-                with gr.Row():
-                    found = sorted(SAMPLES.glob("*.csv"))
-                    self.samples = [(gr.Button(path.stem.replace("_", " "), size="sm"), path) for path in found]
+                self.file = gr.File(label="File", file_types=ENDINGS, height=120, elem_id="file")
+                gr.HTML('<p class="label">Or take a sample</p>')
+                with gr.Row(elem_id="file-samples"):
+                    self.samples = [(gr.Button(Label(path.stem).title), path) for path in sorted(SAMPLES.glob("*.csv"))]
                 self.column = gr.Dropdown(label="Column with the messages", choices=[], elem_id="text-column")
-                with gr.Row():
+                with gr.Row(elem_id="file-buttons"):
                     self.start = gr.Button("Classify all rows", variant="primary", elem_id="start-file")
-                    self.stop = gr.Button("Stop", elem_id="stop-file")
+                    self.stop = gr.Button("Stop", interactive=False, elem_id="stop-file")
+                self.id = gr.Textbox(label="Job id", info="Enter one to see an earlier job again.", elem_id="job-id")
             with gr.Column(scale=2, min_width=280):
-                self.facts = gr.HTML('<p class="file-facts">Drop a file, or take a sample.</p>', elem_id="file-facts")
+                self.facts = gr.HTML(NO_FILE, elem_id="file-facts")
                 self.preview = gr.HTML(elem_id="file-preview")
         self.progress = gr.HTML(elem_id="file-progress")
+        with gr.Column(visible=False, elem_id="file-results") as self.results:
+            self._build_results()
+
+    def _build_results(self) -> None:
+        """What is seen of a job that is over: the download, the charts, and its rows behind filters."""
+        with gr.Row(elem_id="file-save"):
+            self.format = gr.Dropdown(label="Format", choices=list(FORMATS), elem_id="file-format")
+            self.download = gr.DownloadButton("Download all rows", variant="primary", elem_id="file-download")
         self.charts = gr.HTML(elem_id="file-charts")
-        labels = [f"{task.name}: {label.name}" for task in self.tasks.tasks for label in task.labels]
-        with gr.Row():
-            self.label = gr.Dropdown(label="Only rows with", choices=[("all answers", ""), *labels], value="")
-            self.sure = gr.Slider(0, 100, 100, step=1, label="Least sure task at most (%)")
+        labels = [
+            (f"{Label(task.name).title}: {label.title}", f"{task.name}: {label.name}")
+            for task in self.tasks.tasks
+            for label in task.labels
+        ]
+        with gr.Row(elem_id="file-filters"):
+            self.label = gr.Dropdown(label="Show rows with", choices=[("any answer", ""), *labels], value="")
+            self.sure = gr.Slider(0, 100, 100, step=1, label="Show rows up to this confidence, in per cent")
             self.order = gr.Dropdown(label="Order", choices=["most doubtful first", "as in the file"])
         self.rows = gr.HTML(elem_id="file-rows")
-        with gr.Row():
-            self.format = gr.Dropdown(label="Format", choices=list(FORMATS), elem_id="file-format")
-            self.download = gr.DownloadButton("Download all rows", interactive=False, elem_id="file-download")
-            self.id = gr.Textbox(label="Job id", info="finds a job again, in any tab", elem_id="job-id")
 
     def connect(self) -> None:
         """Wire the events."""
         read = [self.column, self.facts, self.preview]
-        shown = [self.progress, self.charts, self.rows, self.download, self.id, self.remembered]
+        report = [self.results, self.charts, self.rows, self.download]
+        shown = [self.progress, *report, self.id, self.remembered, self.stop]
         filters: list[Any] = [self.label, self.sure, self.order]
         self.file.change(self.inspect, self.file, read, **_PRIVATE)
         for button, path in self.samples:
@@ -100,19 +114,19 @@ class _FileTab:
         self.format.change(self.export, [self.id, self.format], self.download, **_PRIVATE)
         blocks = gr.context.Context.root_block
         assert isinstance(blocks, gr.Blocks)
-        blocks.load(self.follow, self.remembered, shown, **_WATCH, **_PRIVATE)
+        blocks.load(self.recall, self.remembered, shown, **_WATCH, **_PRIVATE)
 
     def inspect(self, path: str | None) -> tuple[Any, str, str]:
         """Read a dropped file: its columns, how it was read, and its first rows."""
         if path is None:
-            return gr.Dropdown(choices=[], value=None), '<p class="file-facts">Drop a file, or take a sample.</p>', ""
+            return gr.Dropdown(choices=[], value=None), NO_FILE, ""
         try:
             with self._open(path) as table:
                 rows = sum(1 for _ in table)
                 choices = gr.Dropdown(choices=list(table.columns), value=table.text_column)
                 return choices, file_report.facts(table, rows), file_report.preview(table)
         except ClassifierError as error:
-            return gr.Dropdown(choices=[], value=None), page.banner_hint(str(error)), ""
+            return gr.Dropdown(choices=[], value=None), page.problem(str(error)), ""
 
     def choose(self, path: str | None, column: str | None) -> tuple[str, str]:
         """Show the file again with another text column."""
@@ -138,22 +152,30 @@ class _FileTab:
 
     async def follow(self, id: str) -> AsyncIterator[tuple[Any, ...]]:
         """Show a job until it is over."""
-        if not id:
-            yield (gr.skip(),) * 6
-            return
+        unseen = (gr.Column(visible=False), "", "", gr.skip())
         try:
             job = self.jobs.get(id)
         except ClassifierError as error:
-            yield page.banner_hint(str(error)), "", "", gr.DownloadButton(interactive=False), "", ""
+            yield page.problem(str(error)), *unseen, gr.skip(), "", gr.Button(interactive=False)
             return
         async for _ in _pulses(job):
-            yield self._progress(job), "", "", gr.DownloadButton(interactive=False), job.id, job.id
+            yield self._progress(job), *unseen, job.id, job.id, gr.Button(interactive=True)
         try:
             result = await asyncio.to_thread(self._result, job)
         except Exception:
             log.exception("The results of job %s could not be shown.", job.id)
             raise gr.Error(page.APOLOGY, print_exception=False) from None
-        yield self._progress(job), *result, job.id, job.id
+        yield self._progress(job), gr.Column(visible=True), *result, job.id, job.id, gr.Button(interactive=False)
+
+    async def recall(self, id: str) -> AsyncIterator[tuple[Any, ...]]:
+        """Show the job of the last visit; one that the server has forgotten since is no news."""
+        try:
+            self.jobs.get(id)
+        except ClassifierError:
+            yield (gr.skip(),) * 8
+            return
+        async for update in self.follow(id):
+            yield update
 
     def _progress(self, job: Job) -> str:
         return file_report.progress(job, self.jobs.place(job))

@@ -24,10 +24,8 @@ def message_tab(service: Service) -> None:
     tasks = service.classifier.tasks
     with gr.Row(elem_id="workspace"):
         message, analyze, clear = _question()
-        route, cards, data = _answer(tasks)
+        route, cards, why, words, data = _answer(tasks)
         examples = _examples(tasks)
-    with gr.Accordion("Why: the words that decided", open=False, elem_id="why") as why:
-        words = gr.HTML()
     shown = [route, cards, data]
     events = {**MODEL_EVENTS, "api_visibility": "private", "show_progress_on": [route, cards]}
     answering: list[Any] = [analyze.click(service.show, message, shown, **events)]
@@ -65,14 +63,16 @@ def _question() -> tuple[gr.Textbox, gr.Button, gr.Button]:
     return message, analyze, clear
 
 
-def _answer(tasks: TaskSet) -> tuple[gr.HTML, gr.HTML, gr.JSON]:
-    """The banner with the route, the cards and the JSON."""
+def _answer(tasks: TaskSet) -> tuple[gr.HTML, gr.HTML, gr.Accordion, gr.HTML, gr.JSON]:
+    """The banner with the route, the cards, the explanation in its accordion, and the JSON."""
     with gr.Column(elem_id="answer"):
         route = gr.HTML(page.banner_waiting(tasks), elem_id="route")
         cards = gr.HTML(page.cards_waiting(tasks), elem_id="cards")
+        with gr.Accordion("Why: the words that decided", open=False, elem_id="why") as why:
+            words = gr.HTML()
         with gr.Accordion("JSON", open=False, elem_id="json"):
             data = gr.JSON(show_label=False, buttons=["copy"])
-    return route, cards, data
+    return route, cards, why, words, data
 
 
 def _examples(tasks: TaskSet) -> list[gr.Button]:
