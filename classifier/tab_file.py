@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from .writers import write_table
 log = logging.getLogger(__name__)
 
 #: Formats of the download, by the words of the page.
-FORMATS = {"CSV": "csv", "Excel": "xlsx", "JSON Lines": "jsonl", "Parquet": "parquet"}
+FORMATS = {"CSV": "csv", "Excel": "xlsx", "JSON Lines": "jsonl"}
+if find_spec("pyarrow"):
+    FORMATS["Parquet"] = "parquet"
 
 #: Seconds between two looks at a job.
 PULSE = 0.5
