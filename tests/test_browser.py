@@ -313,26 +313,6 @@ def test_a_broken_file_gives_one_sentence(open_tab, tmp_path):
     assert "broken.xlsx" in page.find("#file-facts").text and not page.all("#file-preview table")
 
 
-def test_a_changed_policy_shows_what_it_changes_and_a_broken_one_says_so(open_tab):
-    page = open_tab("Policy", "#policy-code .cm-content")
-    counts = "return document.querySelector('#policy-examples h3').textContent"
-    before = page.driver.execute_script(counts)
-    level = page.find("#policy-level input[type=number]")
-    level.send_keys(Keys.CONTROL + "a")
-    level.send_keys("100", Keys.TAB)
-    page.until(lambda: '"action": 1.0' in page.find("#policy-code").text)
-    page.find("#policy-terms :is(input, textarea)").send_keys("hours")
-    page.until(lambda: "“hours”" in page.find("#policy-examples").text)
-    page.find("#policy-buttons button").click()
-    page.until(lambda: page.driver.execute_script(counts) == before)
-    page.until(lambda: page.find("#policy-terms :is(input, textarea)").get_property("value") == "")
-    page.find("#policy-code .cm-content").send_keys("x")
-    page.until(lambda: "This is not JSON" in page.find("#policy-state [role=alert]").text)
-    assert page.driver.execute_script(counts) == before
-    open_tab("Policy", "#policy-code .cm-content", width=390, height=844)
-    assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 390
-
-
 def test_nothing_went_wrong_and_nothing_left_this_machine(visited):
     """Reads the browser's logs of all tests above."""
     complaints = [entry for entry in visited.driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
