@@ -61,7 +61,10 @@ def promise(curve: Curve | None, max_wrong: float) -> tuple[str, float | None]:
         max_wrong: Greatest share of wrong automatic answers.
     """
     if curve is None:
-        return "No error budget can be promised: `calibrate --max-wrong` has not been run for this model.", None
+        return (
+            "How many automatic answers are wrong cannot be promised for this model yet: that takes labelled messages.",
+            None,
+        )
     try:
         choice = curve.choose(max_wrong)
     except ClassifierError as error:
