@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.util
 import logging
 import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -85,14 +87,21 @@ def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
     service = Service(classifier)
     model = classifier.model
     revision = f" @ {model['revision'][:7]}" if model["revision"] else ""
-    with gr.Blocks(title=f"{classifier.tasks.title} · message desk", analytics_enabled=False) as demo:
+    folder = Path(tempfile.mkdtemp(prefix="classifier-jobs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    keep = int(LIMITS.keep_seconds)
+    with gr.Blocks(
+        title=f"{classifier.tasks.title} · message desk",
+        analytics_enabled=False,
+        delete_cache=(keep // 6, keep),  # visitors' uploads and downloads
+    ) as demo:
         gr.HTML(page.header(classifier.tasks, f"Model: {model['id']}{revision} · {model['backend']}", notice))
         last_job = gr.BrowserState("", storage_key="file-job")
         with gr.Tabs():
             with gr.Tab("Message"):
                 message_tab(service)
             with gr.Tab("File"):
-                file_tab(JobQueue(classifier, Path(tempfile.mkdtemp(prefix="classifier-jobs-")), LIMITS), last_job)
+                file_tab(JobQueue(classifier, folder, LIMITS), last_job)
             with gr.Tab("Policy"):
                 policy_tab(classifier)
         add_endpoints(service)
