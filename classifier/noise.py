@@ -58,22 +58,27 @@ _MARKERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bad": (("WTF!", "OMG,", "Seriously?!", "Unbelievable!"), ("!!!", "😡", "Ridiculous!", "🤬", "?!?!")),
 }
 
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
 #: Given and family names from many places, drawn independently, so that no name goes with a kind of message.
-_GIVEN = (
+_GIVEN = _words(
     "Aaliyah Abdul Adaeze Ahmed Aiko Alejandro Amina Ana Andrei Anjali Arjun Ayşe Beatriz Bongani Brian Camila Chen "
     "Chiara Chloe Daisuke DeShawn Diego Dmitri Elena Emeka Emma Farah Gareth Giulia Hamza Hannah Hassan Ibrahim Imani "
     "Ingrid Isla Jack Jasmine Javier Jin Joanna Joseph Kareem Keisha Kenji Khalid Kofi Lars Latoya Leila Lin Lucas "
     "Malik Marie Mateo Megan Mehmet Mei Min Miriam Musa Nadia Naomi Ngozi Nia Nikolai Noah Olga Omar Paul Pedro Pooja "
-    "Rahul Rania Rebecca Rosa Ruth Sakura Samir Sean Shanice Siobhan Sofia Sunita Tariq Tomasz Trevon Tuan Uma Valentina "
-    "Wanjiru Wen Xin Yasmin Yuki Yusuf Zainab Zoe"
-).split()
-_FAMILY = (
+    "Rahul Rania Rebecca Rosa Ruth Sakura Samir Sean Shanice Siobhan Sofia Sunita Tariq Tomasz Trevon Tuan Uma "
+    "Valentina Wanjiru Wen Xin Yasmin Yuki Yusuf Zainab Zoe"
+)
+_FAMILY = _words(
     "Abebe Ali Almeida Anderson Banerjee Bauer Bianchi Castillo Chanda Cohen-Levy Cooper Costa Diallo Dubois Eze "
     "Ferrari García Gupta Haddad Hansen Huang Hughes Ito Ivanov Jackson Johansson Kapoor Kaya Khan Kim Kovács Kruger "
     "Larsen Lee Lopez Mbeki Mensah Mitchell Morales Müller Mwangi Nguyen Nowak Núñez O'Brien Okafor Osei Park Patel "
     "Pereira Petrov Popescu Ramos Reddy Reyes Robertson Rossi Sahin Santos Sato Schmidt Sharma Silva Singh Suzuki "
     "Taylor Tran Usman Wang Williams Wood Wu Yamamoto Yılmaz Zhao"
-).split()
+)
 _INTRODUCTIONS = ("Hi, {} here. ", "My name is {}. ", "This is {}. ", "{} here, ", "Hello, I am {}. ", "Hi! I'm {}. ")
 _SIGNATURES = (" Regards, {}", " {}", " Thanks, {}", " - {}", "\n{}", " Best wishes, {}")
 
