@@ -125,7 +125,7 @@ def add_noise(text: str, rng: random.Random, settings: NoiseSettings, tone: str 
     Returns:
         The altered message, never empty where `text` is not.
     """
-    if rng.random() >= settings.rate:
+    if not text.strip() or rng.random() >= settings.rate:
         return text
     noisy = text
     if settings.names and rng.random() < settings.names:
