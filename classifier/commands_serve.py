@@ -44,6 +44,8 @@ def add_commands(add: AddCommand) -> None:
     score.add_argument("--resume", action="store_true", help="go on where a run that was stopped or killed came to")
     score.add_argument("--stream", action="store_true", help="answer the lines of standard input as they come")
     score.add_argument("--threads", type=int, metavar="N", help="batches that run at a time; one a core by default")
+    score.add_argument("--engine", choices=["local", "ray"], default="local", help="this machine, or a Ray cluster")
+    score.add_argument("--address", help="of a running Ray cluster, HOST:PORT or auto; else Ray starts one here")
     score.add_argument("--quiet", action="store_true", help="no progress bar")
     score.add_argument("--json", action="store_true", help="a JSON summary of each file on standard error")
     add_model(score)
@@ -91,6 +93,10 @@ def _score(args: argparse.Namespace) -> None:
 
     if args.threads is not None and args.threads < 1:
         raise ClassifierError(f"--threads is {args.threads}; expected 1 or more.")
+    if args.address and args.engine != "ray":
+        raise ClassifierError("--address names a Ray cluster; add --engine ray.")
+    if args.engine == "ray" and (args.stream or "-" in args.inputs):
+        raise ClassifierError("--engine ray cannot read a pipe; give files or URLs, or leave it out.")
     if args.stream and (args.inputs, args.output) != (["-"], "-"):
         raise ClassifierError("--stream reads standard input and writes standard output; give - as the only input.")
     classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
