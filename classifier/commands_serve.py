@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -53,6 +54,8 @@ def add_commands(add: AddCommand) -> None:
     benchmark = add("benchmark", _benchmark, "Measure the speed of several ways to answer, side by side.")
     benchmark.add_argument("--data", metavar="FILE", help="messages, any table; the desk's examples if left out")
     benchmark.add_argument("--weights", metavar="FOLDER", help="float weights of the model, to compare with torch")
+    benchmark.add_argument("--distilbert", action="store_true", help="the shape of distilbert-base, random weights")
+    benchmark.add_argument("--rows", type=int, metavar="N", help="score a file of so many rows: speed and peak memory")
     benchmark.add_argument("--messages", type=int, default=1000, metavar="N", help="how many, spread over the file")
     benchmark.add_argument("--rounds", type=int, default=3, metavar="N")
     benchmark.add_argument("--threads", type=int, metavar="N", help="of every way; all cores if left out")
@@ -116,7 +119,8 @@ def _score(args: argparse.Namespace) -> None:
 
 
 def _benchmark(args: argparse.Namespace) -> None:
-    from .benchmark import run_benchmark, table
+    from .benchmark import run_benchmark, table, write_distilbert
+    from .long_file import score_long_file
     from .predict import Classifier
     from .rows import open_table
 
@@ -127,6 +131,17 @@ def _benchmark(args: argparse.Namespace) -> None:
             texts = [row.cells[at] for row in messages if not row.error]
     else:
         texts = list(classifier.tasks.examples)
+    if args.rows:
+        chosen = {"--model": args.model, "--revision": args.revision, "--threads": args.threads}
+        options = [word for name, value in chosen.items() if value for word in (name, str(value))]
+        found = score_long_file(texts, args.rows, options)
+        print(json.dumps(found) if args.json else "\n".join(f"{name:16} {value:,}" for name, value in found.items()))
+        return
     texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
-    report = run_benchmark(classifier, texts, weights=args.weights, rounds=args.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = args.weights
+        if args.distilbert:
+            write_distilbert(folder, classifier, texts)
+            weights, classifier = folder, Classifier.load(folder, threads=args.threads)
+        report = run_benchmark(classifier, texts, weights=weights, rounds=args.rounds)
     print(json.dumps(report, ensure_ascii=False) if args.json else table(report))
