@@ -108,7 +108,7 @@ class _FileTab:
         self.file.change(self.inspect, self.file, read, **_PRIVATE)
         for button, path in self.samples:
             button.click(lambda path=str(path): path, None, self.file, queue=False, **_PRIVATE)
-        self.column.input(self.choose, [self.file, self.column], [self.facts, self.preview], **_PRIVATE)
+        self.column.input(self.choose, [self.file, self.column], self.preview, **_PRIVATE)
         self.start.click(self.run, [self.file, self.column], shown, **_WATCH, **_PRIVATE)
         self.stop.click(self.halt, self.id, None, queue=False, **_PRIVATE)
         self.id.submit(self.follow, self.id, shown, **_WATCH, **_PRIVATE)
@@ -131,12 +131,12 @@ class _FileTab:
         except ClassifierError as error:
             return gr.Dropdown(choices=[], value=None), page.problem(str(error)), ""
 
-    def choose(self, path: str | None, column: str | None) -> tuple[str, str]:
-        """Show the file again with another text column."""
+    def choose(self, path: str | None, column: str | None) -> str:
+        """Show the first rows again with another text column."""
         if path is None:
-            return "", ""
+            return ""
         with self._open(path, column) as table:
-            return file_report.facts(table, sum(1 for _ in table)), file_report.preview(table)
+            return file_report.preview(table)
 
     def _open(self, path: str, column: str | None = None) -> Any:
         limits = self.jobs.limits
