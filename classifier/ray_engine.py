@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -73,6 +74,8 @@ def _connect(address: str | None) -> None:
         ) from None
     if ray.is_initialized():
         return
+    if address and ":" in address and "://" not in address:
+        _check_reachable(*address.rsplit(":", 1))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     logging.getLogger("ray.data").setLevel(logging.WARNING)
     try:
@@ -86,6 +89,16 @@ def _connect(address: str | None) -> None:
         )
     except Exception as error:  # it raises bare Exception where its processes don't start in time
         raise ClassifierError(f"The Ray cluster {address or 'on this machine'!r} cannot be used: {error}") from None
+
+
+def _check_reachable(host: str, port: str) -> None:
+    """Make sure that something answers at an address: where nothing does, Ray ends the whole process after minutes."""
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError) as error:
+        raise ClassifierError(
+            f"No Ray cluster answers at {host}:{port} ({error}); give the address that `ray start --head` printed."
+        ) from None
 
 
 def _dataset(reading: dict[str, Any], scoring: dict[str, Any]) -> Any:

@@ -100,11 +100,10 @@ def test_a_running_cluster_of_two_nodes_gives_the_rows_of_the_local_engine(clust
 
 
 @needs_ray
-def test_no_cluster_at_an_address_is_one_sentence(alone, free_port, monkeypatch):
-    monkeypatch.setenv("RAY_gcs_rpc_server_reconnect_timeout_s", "1")
-    ran = score("in.csv", "--engine", "ray", "--address", f"127.0.0.1:{free_port}")
-    assert ran.returncode == 2
-    assert "cannot be used" in ran.stderr
+@pytest.mark.parametrize("address", ["127.0.0.1:{}", "127.0.0.1:head"])
+def test_no_cluster_at_an_address_is_one_sentence(alone, free_port, address):
+    with pytest.raises(ClassifierError, match="No Ray cluster answers at"):
+        RayEngine("in.csv", address=address.format(free_port))
 
 
 def test_reading_goes_on_behind_the_rows_that_are_done(source):
