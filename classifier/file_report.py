@@ -176,12 +176,14 @@ def progress(job: Job, place: int) -> str:
     if job.state in (WAITING, RUNNING) and place:
         told.append(f"{place} file(s) came before and take turns with it")
     reason = f'<p class="notice tone-bad">{escape(job.error)}</p>' if job.error else ""
+    over = job.state not in (WAITING, RUNNING)
+    stay = "Its results are found by this id." if over else "You may close this page: the work goes on."
     return (
         f'<section class="job tone-{tone}"><p><span aria-hidden="true">{icon}</span> <b>{word}</b> '
         f"{escape(' · '.join([job.name, *told]))}</p>"
         f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{round(100 * share)}"><span style="width:{100 * share:.1f}%"></span></div>'
-        f'<p class="fine">Job <code>{escape(job.id)}</code>. You may close this page: the work goes on.</p>'
+        f'<p class="fine">Job <code>{escape(job.id)}</code>. {stay}</p>'
         f"{reason}</section>"
     )
 
@@ -237,7 +239,7 @@ def rows_table(rows: Sequence[ScoredRow], tasks: TaskSet) -> str:
             row.number,
             _short(row.text),
             *(
-                f"{tasks.task(task).label(label).icon} {Label(label).title} {row.confidence[task]:.0%}".strip()
+                f"{_unbroken(f'{tasks.task(task).label(label).icon} {Label(label).title}')} {row.confidence[task]:.0%}"
                 for task, label in row.labels.items()
             ),
             *([""] * (len(tasks.tasks) - len(row.labels))),
@@ -296,6 +298,11 @@ def _cell(cell: Any) -> str:
 def _short(cell: Any) -> str:
     text = "" if cell is None else str(cell)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _unbroken(words: str) -> str:
+    """Words that stay on one line, so that narrow columns of a table break only between an answer and its share."""
+    return words.strip().replace(" ", "\u00a0")
 
 
 def _duration(seconds: float) -> str:

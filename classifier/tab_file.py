@@ -95,7 +95,7 @@ class _FileTab:
         ]
         with gr.Row(elem_id="file-filters"):
             self.label = gr.Dropdown(label="Show rows with", choices=[("any answer", ""), *labels], value="")
-            self.sure = gr.Slider(0, 100, 100, step=1, label="Show rows up to this confidence, in per cent")
+            self.sure = gr.Slider(0, 100, 100, step=1, label="Up to this confidence (%)")
             self.order = gr.Dropdown(label="Order", choices=["most doubtful first", "as in the file"])
         self.rows = gr.HTML(elem_id="file-rows")
 
