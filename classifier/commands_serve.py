@@ -119,10 +119,10 @@ def _score(args: argparse.Namespace) -> None:
 
 
 def _benchmark(args: argparse.Namespace) -> None:
-    from .benchmark import run_benchmark, table, write_distilbert
-    from .long_file import score_long_file
+    from .benchmark import run_benchmark, table
     from .predict import Classifier
     from .rows import open_table
+    from .torch_ways import write_distilbert
 
     classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
     if args.data:
@@ -132,6 +132,8 @@ def _benchmark(args: argparse.Namespace) -> None:
     else:
         texts = list(classifier.tasks.examples)
     if args.rows:
+        from .long_file import score_long_file  # not on Windows, which has no `resource`
+
         chosen = {"--model": args.model, "--revision": args.revision, "--threads": args.threads}
         options = [word for name, value in chosen.items() if value for word in (name, str(value))]
         found = score_long_file(texts, args.rows, options)

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import file_report, page
+from . import file_report, file_summary, page
 from .errors import ClassifierError
 from .jobs import DONE, FAILED, FINAL, STOPPED, Job, JobQueue
 from .rows import open_table
@@ -184,8 +184,8 @@ class _FileTab:
         return file_report.progress(job, self.jobs.place(job))
 
     def _result(self, job: Job) -> tuple[str, str, Any]:
-        summary = file_report.summarise(job.scored, self.tasks)
-        rows = file_report.choose_rows(job.scored, self.tasks)
+        summary = file_summary.summarise(job.scored, self.tasks)
+        rows = file_summary.choose_rows(job.scored, self.tasks)
         download = gr.DownloadButton(value=result_file(job, "csv"), interactive=True)
         report = file_report.speed(job) + file_report.charts(summary, self.tasks)
         return report, file_report.rows_table(rows, self.tasks), download
@@ -201,7 +201,7 @@ class _FileTab:
         """The rows that fit the filters."""
         if not id:
             return ""
-        rows = file_report.choose_rows(
+        rows = file_summary.choose_rows(
             self.jobs.get(id).scored,
             self.tasks,
             label=label or "",
