@@ -115,12 +115,10 @@ def smallest_change(
     """
     edits = [without(text, [span]) for span in spans]
     change, tried = first_change(edits, singles, policy, action), len(edits)
-    for edits in (
-        _calmer(text),
-        [without(text, drop) for drop in combinations(spans[:CANDIDATES], 2)],
-        [without(text, drop) for drop in combinations(spans[:CANDIDATES], 3)],
-    ):
-        if edits and change is None:
+    if change is None:
+        more = [drop for count in (2, 3) for drop in combinations(spans[:CANDIDATES], count)]
+        edits = _calmer(text) + [without(text, drop) for drop in more]
+        if edits:
             tried += len(edits)
             change = first_change(edits, run([other for _, other in edits]), policy, action)
     return change, tried
