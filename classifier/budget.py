@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import ClassifierError
-from .folder import CALIBRATION, POLICY, read_json, write_json
+from .folder import CALIBRATION, POLICY, ModelFolder, read_json, write_json
 from .routing import Policy
 from .rules import Probabilities
 
@@ -101,14 +103,10 @@ class Curve:
         Raises:
             ClassifierError: The policy asks for no confidence, or no message has the labels.
         """
-        if not policy.automatic_needs:
-            raise ClassifierError(
-                f"The policy {policy.version!r} asks for no confidence, so there is no level to choose; "
-                "name the tasks that automatic answers rest on in 'automatic_needs'."
-            )
-        known = [message for message in messages if all(message[2].get(task) for task in _judged(policy))]
+        needed = judged(policy)
+        known = [message for message in messages if all(message[2].get(task) for task in needed)]
         if not known:
-            raise ClassifierError(f"No message has the labels {', '.join(_judged(policy))}; label some first.")
+            raise ClassifierError(f"No message has the labels {', '.join(needed)}; label some first.")
         anyway = at_level(policy, 0.0)
         confidences = [
             answer_confidence(policy, found) if anyway.route(found, text).automatic else -1.0
@@ -253,28 +251,61 @@ def halves(
     return result
 
 
-def promise(path: str | Path, examples: Examples, max_wrong: float, confidence: float = 0.95) -> Choice:
-    """Choose a level for a model folder and write it into its policy, and the curve into its calibration.json.
+def remember(path: str | Path, examples: Examples) -> Curve:
+    """Measure the curve of a model folder and write it into its calibration.json; other keys stay.
 
     Args:
         path: A model folder on this machine.
         examples: Labelled messages that neither the model nor its temperatures were fitted to.
-        max_wrong: Greatest share of wrong automatic answers.
-        confidence: How sure that must be.
 
     Raises:
-        ClassifierError: There is no such folder, or the messages cannot support the promise; nothing is written.
+        ClassifierError: There is no such folder, or `Curve.measure` cannot count; nothing is written.
     """
     from .predict import Classifier  # it is no part of deciding
 
     classifier = Classifier.load(Path(path))
     curve = Curve.measure(classifier.policy, labelled(classifier, examples))
-    choice = curve.choose(max_wrong, confidence)
     file = Path(path) / CALIBRATION
     kept = read_json(file) if file.is_file() else {}
-    write_json(Path(path) / POLICY, at_level(classifier.policy, choice.level).to_dict())
-    write_json(file, {**kept, "automation": curve.to_dict()})
+    write_json(file, {**kept, "automation": {**curve.to_dict(), "policy": fingerprint(classifier.policy)}})
+    return curve
+
+
+def remembered(path: Path, policy: Policy) -> Curve | None:
+    """The curve that a model folder holds for a policy, whatever confidence that asks for; None where it has none.
+
+    Args:
+        path: A model folder.
+        policy: What routes.
+
+    Raises:
+        ClassifierError: The curve is of another version.
+    """
+    found = read_json(path / CALIBRATION).get("automation") if (path / CALIBRATION).is_file() else None
+    return Curve.from_dict(found) if found and found.get("policy") == fingerprint(policy) else None
+
+
+def promise(path: str | Path, curve: Curve, max_wrong: float, confidence: float = 0.95) -> Choice:
+    """Choose a level for a model folder and write it into its policy.
+
+    Args:
+        path: A model folder on this machine.
+        curve: What `remember` measured with it.
+        max_wrong: Greatest share of wrong automatic answers.
+        confidence: How sure that must be.
+
+    Raises:
+        ClassifierError: The messages cannot support the promise; nothing is written.
+    """
+    choice = curve.choose(max_wrong, confidence)
+    write_json(Path(path) / POLICY, at_level(ModelFolder.read(path).policy, choice.level).to_dict())
     return choice
+
+
+def fingerprint(policy: Policy) -> str:
+    """What a curve depends on: a hash of the policy without its confidence thresholds and its version."""
+    rest = {**at_level(policy, 0.0).to_dict(), "version": ""}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def at_level(policy: Policy, level: float) -> Policy:
@@ -297,6 +328,36 @@ def answer_confidence(policy: Policy, probabilities: Probabilities) -> float:
     return min(max(probabilities[task].values()) for task in policy.automatic_needs)
 
 
+def judged(policy: Policy) -> tuple[str, ...]:
+    """The tasks whose right labels tell whether an automatic answer is wrong.
+
+    Args:
+        policy: What routes.
+
+    Raises:
+        ClassifierError: The policy asks for no confidence.
+    """
+    if not policy.automatic_needs:
+        raise ClassifierError(
+            f"The policy {policy.version!r} asks for no confidence, so there is no level to choose; "
+            "name the tasks that automatic answers rest on in 'automatic_needs'."
+        )
+    return (policy.action_task,) if policy.action_task is not None else tuple(policy.automatic_needs)
+
+
+def countable(policy: Policy, examples: Examples) -> bool:
+    """Whether a curve can be counted: the policy asks for confidence, and some message has the labels.
+
+    Args:
+        policy: What routes.
+        examples: Labelled messages.
+    """
+    if not policy.automatic_needs:
+        return False
+    present = [examples.labels[task] >= 0 for task in judged(policy) if task in examples.labels]
+    return len(present) == len(judged(policy)) and bool(np.all(present, axis=0).any())
+
+
 def is_wrong(policy: Policy, probabilities: Probabilities, labels: Mapping[str, str]) -> bool:
     """Whether an automatic answer would be wrong.
 
@@ -310,9 +371,7 @@ def is_wrong(policy: Policy, probabilities: Probabilities, labels: Mapping[str, 
     """
     if policy.action_task is not None:
         return labels[policy.action_task] not in policy.automatic
-    return any(
-        max(probabilities[task], key=probabilities[task].__getitem__) != labels[task] for task in _judged(policy)
-    )
+    return any(max(probabilities[task], key=probabilities[task].__getitem__) != labels[task] for task in judged(policy))
 
 
 def binomial_tail(k: int, n: int, p: float) -> float:
@@ -353,7 +412,3 @@ def messages_needed(rate: float, max_wrong: float, risk: float) -> int:
         enough = binomial_tail(floor(rate * middle), middle, max_wrong) <= risk
         low, high = (low, middle) if enough else (middle, high)
     return high
-
-
-def _judged(policy: Policy) -> tuple[str, ...]:
-    return (policy.action_task,) if policy.action_task is not None else tuple(policy.automatic_needs)
