@@ -185,8 +185,10 @@ class Curve:
         promise = f"At most {100 * max_wrong:g} % wrong with {100 * confidence:g} % confidence"
         needed = []
         for automatic, wrong in zip(self.automatic, self.wrong, strict=True):
-            # Half an error more than was seen: no errors among a few messages prove little.
+            # Half an error more than was seen: no errors among a few messages prove little. Where none was seen,
+            # a small budget is not beyond the model, only beyond the messages.
             rate = (wrong + 0.5) / (automatic + 1)
+            rate = rate if wrong else min(rate, max_wrong / 2)
             if automatic and rate < max_wrong:
                 more = messages_needed(rate, max_wrong, 1 - confidence) * self.n / automatic
                 needed.append(max(ceil(more), self.n + 1))

@@ -114,6 +114,11 @@ def test_too_few_messages_are_refused_with_the_number_that_is_needed():
     assert Curve.of([0.99] * needed, [False] * needed).choose(0.02).automatic == 1
 
 
+def test_a_small_budget_is_not_called_out_of_reach_where_no_error_was_seen():
+    with pytest.raises(ClassifierError, match=r"about [\d,]+ are needed"):
+        Curve.of([0.99] * 300, [False] * 300).choose(0.001)
+
+
 def test_a_model_that_is_too_often_wrong_is_told_so():
     curve = Curve.of([0.99] * 400, [True, False] * 200)
     with pytest.raises(
