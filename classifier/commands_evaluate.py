@@ -50,6 +50,9 @@ def add_commands(add: AddCommand) -> None:
     export.add_argument(
         "--data", required=True, metavar="FILE", nargs="+", help="1,000 or more other messages, as proof"
     )
+    export.add_argument(
+        "--schemes", action="store_true", help="write nothing; compare all ways to quantise on --data, in a table"
+    )
     export.add_argument("--float", action="store_true", help="also write the float32 file")
     export.add_argument("--json", action="store_true", help="print the proof as JSON")
 
@@ -125,6 +128,12 @@ def _export(args: argparse.Namespace) -> None:
     from .export import export_folder, read_texts
 
     proof = [text for file in args.data for text in read_texts(file)]
+    if args.schemes:
+        from .schemes import compare_schemes, schemes_table
+
+        rows = compare_schemes(args.model, read_texts(args.samples), proof)
+        print(json.dumps(rows) if args.json else schemes_table(rows))
+        return
     found = export_folder(args.model, read_texts(args.samples), proof, float_onnx=args.float)
     if args.json:
         print(json.dumps(found))
