@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from math import ceil, floor, log, log1p
-from pathlib import Path
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .binomial import ENOUGH, binomial_tail, messages_needed, upper_limit
 from .errors import ClassifierError
-from .folder import CALIBRATION, POLICY, ModelFolder, read_json, write_json
 from .routing import Policy
 from .rules import Probabilities
 
 if TYPE_CHECKING:
     from .data import Examples
-    from .predict import Classifier
 
 #: Confidence levels that are looked at, the most cautious first. Fixed beforehand, which the guarantee needs.
 LEVELS = tuple(step / 200 for step in range(199, 99, -1))
-
-#: Most labelled messages that a refusal still names; more is as good as never.
-ENOUGH = 1_000_000
 
 #: A labelled message: its text, its probabilities, its right labels.
 Message = tuple[str, Probabilities, Mapping[str, str]]
@@ -205,111 +195,6 @@ class Curve:
         )
 
 
-def labelled(classifier: Classifier, examples: Examples) -> list[Message]:
-    """Text, probabilities and right labels of each message, as `Curve.measure` takes them.
-
-    Args:
-        classifier: What answers.
-        examples: Labelled messages that it was not trained on.
-    """
-    names = {task.name: task.label_names for task in classifier.tasks.tasks}
-    rows = zip(examples.texts, classifier.probabilities(examples.texts), strict=True)
-    return [
-        (text, found, {task: names[task][values[row]] for task, values in examples.labels.items() if values[row] >= 0})
-        for row, (text, found) in enumerate(rows)
-    ]
-
-
-def halves(
-    policy: Policy, messages: Sequence[Message], max_wrong: float, confidence: float, *, draws: int = 200, seed: int = 0
-) -> dict[str, float]:
-    """Promise against what happened: choose a level on one random half of the messages, count on the other.
-
-    Args:
-        policy: What routes them.
-        messages: Text, probabilities and right labels of each.
-        max_wrong: The promise.
-        confidence: How sure it is to be.
-        draws: Random halves.
-        seed: Of the halves.
-
-    Returns:
-        ``promised``: share of draws in which a promise was possible; of these the mean share ``automatic`` and
-        ``wrong`` on the other half, and ``broken``: the share in which more than `max_wrong` were wrong there (the
-        other half is itself a small sample, so this is more than the risk of the promise even where that holds).
-    """
-    rng, seen = random.Random(seed), []
-    for _ in range(draws):
-        order = rng.sample(messages, len(messages))
-        first, second = (Curve.measure(policy, half) for half in (order[::2], order[1::2]))
-        with contextlib.suppress(ClassifierError):
-            index = LEVELS.index(first.choose(max_wrong, confidence).level)
-            seen.append((second.automatic[index] / second.n, second.wrong[index] / max(second.automatic[index], 1)))
-    result = {"max_wrong": max_wrong, "confidence": confidence, "draws": draws, "promised": len(seen) / draws}
-    if seen:
-        result["automatic"] = sum(automatic for automatic, _ in seen) / len(seen)
-        result["wrong"] = sum(wrong for _, wrong in seen) / len(seen)
-        result["broken"] = sum(wrong > max_wrong for _, wrong in seen) / len(seen)
-    return result
-
-
-def remember(path: str | Path, examples: Examples) -> Curve:
-    """Measure the curve of a model folder and write it into its calibration.json; other keys stay.
-
-    Args:
-        path: A model folder on this machine.
-        examples: Labelled messages that neither the model nor its temperatures were fitted to.
-
-    Raises:
-        ClassifierError: There is no such folder, or `Curve.measure` cannot count; nothing is written.
-    """
-    from .predict import Classifier  # it is no part of deciding
-
-    classifier = Classifier.load(Path(path))
-    curve = Curve.measure(classifier.policy, labelled(classifier, examples))
-    file = Path(path) / CALIBRATION
-    kept = read_json(file) if file.is_file() else {}
-    write_json(file, {**kept, "automation": {**curve.to_dict(), "policy": fingerprint(classifier.policy)}})
-    return curve
-
-
-def remembered(path: Path, policy: Policy) -> Curve | None:
-    """The curve that a model folder holds for a policy, whatever confidence that asks for; None where it has none.
-
-    Args:
-        path: A model folder.
-        policy: What routes.
-
-    Raises:
-        ClassifierError: The curve is of another version.
-    """
-    found = read_json(path / CALIBRATION).get("automation") if (path / CALIBRATION).is_file() else None
-    return Curve.from_dict(found) if found and found.get("policy") == fingerprint(policy) else None
-
-
-def promise(path: str | Path, curve: Curve, max_wrong: float, confidence: float = 0.95) -> Choice:
-    """Choose a level for a model folder and write it into its policy.
-
-    Args:
-        path: A model folder on this machine.
-        curve: What `remember` measured with it.
-        max_wrong: Greatest share of wrong automatic answers.
-        confidence: How sure that must be.
-
-    Raises:
-        ClassifierError: The messages cannot support the promise; nothing is written.
-    """
-    choice = curve.choose(max_wrong, confidence)
-    write_json(Path(path) / POLICY, at_level(ModelFolder.read(path).policy, choice.level).to_dict())
-    return choice
-
-
-def fingerprint(policy: Policy) -> str:
-    """What a curve depends on: a hash of the policy without its confidence thresholds and its version."""
-    rest = {**at_level(policy, 0.0).to_dict(), "version": ""}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16]
-
-
 def at_level(policy: Policy, level: float) -> Policy:
     """The policy with one confidence level for all tasks that automatic answers rest on.
 
@@ -374,43 +259,3 @@ def is_wrong(policy: Policy, probabilities: Probabilities, labels: Mapping[str, 
     if policy.action_task is not None:
         return labels[policy.action_task] not in policy.automatic
     return any(max(probabilities[task], key=probabilities[task].__getitem__) != labels[task] for task in judged(policy))
-
-
-def binomial_tail(k: int, n: int, p: float) -> float:
-    """The probability of at most k successes in n trials of probability p, 0 < p < 1."""
-    if k >= n:
-        return 1.0
-    i = np.arange(k)
-    steps = np.log((n - i) / (i + 1)) + log(p) - log1p(-p)  # from each term's logarithm to the next one's
-    return float(min(1.0, np.exp(n * log1p(-p) + np.concatenate(([0.0], np.cumsum(steps)))).sum()))
-
-
-def upper_limit(k: int, n: int, confidence: float) -> float:
-    """The one-sided upper limit of a rate of which k cases in n were seen (Clopper and Pearson 1934)."""
-    low, high = k / n, 1.0
-    while k < n and high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if binomial_tail(k, n, middle) > 1 - confidence else (low, middle)
-    return high
-
-
-@lru_cache(maxsize=4096)
-def messages_needed(rate: float, max_wrong: float, risk: float) -> int:
-    """About how many automatic answers prove a budget when a share `rate` of them, below the budget, is wrong.
-
-    Args:
-        rate: Share of wrong answers that is seen.
-        max_wrong: The budget.
-        risk: Allowed probability of a false promise.
-
-    Returns:
-        A number that is enough; without errors the least one, else within 2 % of it. Over ENOUGH it is only a bound.
-    """
-    low = high = ceil(log(risk) / log1p(-max_wrong))
-    while binomial_tail(floor(rate * high), high, max_wrong) > risk and high <= ENOUGH:
-        low, high = high, 2 * high
-    while high - low > max(1, 0.02 * low):
-        middle = (low + high) // 2
-        enough = binomial_tail(floor(rate * middle), middle, max_wrong) <= risk
-        low, high = (low, middle) if enough else (middle, high)
-    return high

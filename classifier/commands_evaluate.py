@@ -97,7 +97,7 @@ def _suite(args: argparse.Namespace) -> None:
 
 
 def _calibrate(args: argparse.Namespace) -> None:
-    from . import budget
+    from . import automation, budget
     from .calibrate import calibrate_folder
     from .data import read_examples
     from .folder import ModelFolder
@@ -110,10 +110,10 @@ def _calibrate(args: argparse.Namespace) -> None:
         # A promise must not rest on messages that the temperatures were fitted to, and it needs the most of them.
         numbers = range(len(examples))
         found = calibrate_folder(args.model, examples.take([number for number in numbers if number % 3 == 0]))
-        curve = budget.remember(args.model, examples.take([number for number in numbers if number % 3]))
+        curve = automation.remember(args.model, examples.take([number for number in numbers if number % 3]))
         print(f"Counted automation against error on {curve.n:,} other messages.", file=sys.stderr)
         if args.max_wrong is not None:
-            print(budget.promise(args.model, curve, args.max_wrong, args.confidence), file=sys.stderr)
+            print(automation.promise(args.model, curve, args.max_wrong, args.confidence), file=sys.stderr)
     if args.json:
         print(json.dumps(found))
         return

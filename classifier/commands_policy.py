@@ -120,18 +120,17 @@ def _route(args: argparse.Namespace) -> None:
 
 
 def _automation(args: argparse.Namespace) -> None:
-    from . import budget
+    from .automation import halves, labelled
+    from .budget import Curve
     from .data import read_examples
     from .predict import Classifier
 
     classifier = Classifier.load(args.model, revision=args.revision)
-    messages = budget.labelled(classifier, read_examples(args.data, classifier.tasks))
-    curve = budget.Curve.measure(classifier.policy, messages)
+    messages = labelled(classifier, read_examples(args.data, classifier.tasks))
+    curve = Curve.measure(classifier.policy, messages)
     report: dict[str, Any] = {"n": curve.n, "points": curve.points(args.confidence)}
     if args.halves and args.max_wrong:
-        report["halves"] = budget.halves(
-            classifier.policy, messages, args.max_wrong, args.confidence, draws=args.halves
-        )
+        report["halves"] = halves(classifier.policy, messages, args.max_wrong, args.confidence, draws=args.halves)
     if args.max_wrong and not args.halves:
         choice = curve.choose(args.max_wrong, args.confidence)
         report["choice"] = vars(choice)

@@ -12,7 +12,9 @@ from typing import Any
 import gradio as gr
 
 from . import policy_form as form
-from .budget import at_level, fingerprint, remembered
+from .automation import fingerprint, remembered
+from .budget import at_level
+from .changes import is_fragile
 from .errors import ClassifierError
 from .jobs import FINAL, JobQueue
 from .page import escape, problem
@@ -54,9 +56,10 @@ class _PolicyTab:
         self.jobs, self.visit = jobs, visit
         self.tasks, self.original = jobs.classifier.tasks, jobs.classifier.policy
         self.curve = remembered(jobs.classifier.folder.path, self.original)
-        found = [(text, jobs.classifier.classify(text, check_fragile=True)) for text in self.tasks.examples]
+        run, texts = jobs.classifier.probabilities, self.tasks.examples
         self.examples = [
-            known(self.original, text, result.probabilities, result.route.fragile) for text, result in found
+            known(self.original, text, full, is_fragile(text, full, run, self.original))
+            for text, full in zip(texts, run(texts) if texts else [], strict=True)
         ]
         self.rows = lru_cache(FILES)(self._rows)
         self.folder = tempfile.TemporaryDirectory(prefix="policies-")  # goes with the process

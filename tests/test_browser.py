@@ -14,7 +14,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 import app
 from classifier import Classifier
-from classifier.budget import Curve, fingerprint
+from classifier.automation import fingerprint
+from classifier.budget import Curve
 from classifier.desks import SUPPORT
 from classifier.folder import ModelFolder, read_json, write_json
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from classifier.__main__ import main
-from classifier.budget import remembered
+from classifier.automation import remembered
 from classifier.desks import SUPPORT
 from classifier.folder import ModelFolder, read_json
 from classifier.routing import Policy

@@ -5,7 +5,8 @@ import pytest
 gradio = pytest.importorskip("gradio")
 
 from classifier import ClassifierError, policy_form  # noqa: E402
-from classifier.budget import LEVELS, Curve, fingerprint, remembered  # noqa: E402
+from classifier.automation import fingerprint, remembered  # noqa: E402
+from classifier.budget import LEVELS, Curve  # noqa: E402
 from classifier.desks import SUPPORT  # noqa: E402
 from classifier.folder import read_json, write_json  # noqa: E402
 from classifier.jobs import JobQueue  # noqa: E402
