@@ -22,6 +22,7 @@ from classifier import headless, training_page, training_report
 from classifier.bench import SLOTS, Bench
 from classifier.desks import DESKS
 from classifier.errors import ClassifierError
+from classifier.headless import settings_from
 from classifier.settings import PRESETS
 from classifier.trainer import RunState, Trainer
 
@@ -132,6 +133,9 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--headless", action="store_true", help="train from --config to the end, without a page")
     parser.add_argument("--hub-job", metavar="FLAVOR", help="do that as a Job of the Hub on this hardware")
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings, such as examples/train.yaml")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting in place of the file's, as in YAML"
+    )
     parser.add_argument("--resume", action="store_true", help="with --headless: continue the stopped run of --folder")
     parser.add_argument("--push", metavar="OWNER/NAME", help="push the finished model there")
     parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
@@ -175,7 +179,7 @@ def train_headless(args: argparse.Namespace) -> None:
     if not args.config and not args.resume:
         raise ClassifierError("Give the settings with --config FILE, such as examples/train.yaml.")
     trainer = Trainer(args.folder)
-    headless.run(trainer, args.config, resume=args.resume)
+    headless.run(trainer, None if args.resume else settings_from(args.config, args.set))
     headless.print_report(trainer)
     print(f"The model is in {trainer.model}.", file=sys.stderr)
     if args.push:
@@ -193,7 +197,7 @@ def headless_job(args: argparse.Namespace) -> None:
 
     if not args.config or not args.push:
         raise ClassifierError("A Job needs --config FILE, and --push OWNER/NAME for the model to outlive it.")
-    submit(args.hub_job, args.config, args.push, private=args.private, license=args.license)
+    submit(args.hub_job, settings_from(args.config, args.set), args.push, private=args.private, license=args.license)
 
 
 def launch(args: argparse.Namespace) -> None:

@@ -58,7 +58,7 @@ class Bench:
         tasks = DESKS[desk].task_names if desk in DESKS else ()
         menus = [
             gr.Dropdown(columns, value=_text_column(table), visible=bool(file)),
-            gr.Dropdown(columns, value=[], visible=bool(file) and not tasks),
+            gr.Dropdown(columns, value=[], multiselect=True, visible=bool(file) and not tasks),
         ]
         for slot in range(SLOTS):
             name = tasks[slot] if slot < len(tasks) else ""
