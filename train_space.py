@@ -23,6 +23,7 @@ from classifier.bench import SLOTS, Bench
 from classifier.desks import DESKS
 from classifier.errors import ClassifierError
 from classifier.headless import settings_from
+from classifier.hub import push
 from classifier.settings import PRESETS
 from classifier.trainer import RunState, Trainer
 
@@ -66,7 +67,7 @@ def _form(bench: Bench) -> list[Any]:
     desks = [*((tasks.title, name) for name, tasks in DESKS.items()), ("My own labels", "own")]
     desk = gr.Dropdown(desks, value=desks[0][1], label="1. Task set", elem_id="desk")
     file = gr.File(
-        label="2. Your labelled messages", file_types=ENDINGS, height=120, elem_id="table", elem_classes="upload"
+        label="2. Your labelled messages", file_types=ENDINGS, height=140, elem_id="table", elem_classes="upload"
     )
     gr.HTML(training_page.ABOUT_TABLES)
     text = gr.Dropdown([], label="Column: message", visible=False, elem_id="text-column")
@@ -110,9 +111,8 @@ def _run(demo: gr.Blocks, bench: Bench, form: list[Any]) -> None:
         comparing = gr.Button("Compare with the current model", elem_id="compare", interactive=False)
         compared = gr.HTML(elem_id="compared")
     with gr.Accordion("Push to the Hub", elem_id="push"):
-        with gr.Row():
-            repo = gr.Textbox(label="Repository", placeholder="your-name/your-model", elem_id="repo", min_width=220)
-            private = gr.Checkbox(True, label="Private, if it is new", min_width=180)
+        repo = gr.Textbox(label="Repository", placeholder="your-name/your-model", elem_id="repo")
+        private = gr.Checkbox(True, label="Private, if it is new")
         pushing = gr.Button("Push", elem_id="send", interactive=False)
         pushed = gr.HTML(elem_id="pushed")
     seen = gr.State(None)
@@ -140,6 +140,7 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--push", metavar="OWNER/NAME", help="push the finished model there")
     parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
     parser.add_argument("--license", help="licence for the model card, such as apache-2.0")
+    parser.add_argument("--notes", metavar="FILE", help="with --headless: Markdown for the model card")
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1; in a container 0.0.0.0)")
     parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
     return parser.parse_args(argv)
@@ -183,8 +184,8 @@ def train_headless(args: argparse.Namespace) -> None:
     headless.print_report(trainer)
     print(f"The model is in {trainer.model}.", file=sys.stderr)
     if args.push:
-        url = headless.push_model(trainer, args.push, private=args.private, license=args.license)
-        print(f"Pushed to {url}.", file=sys.stderr)
+        commit = push(trainer.model, args.push, private=args.private, license=args.license, notes=args.notes)
+        print(f"Pushed to {commit.repo_url} (commit {commit.oid[:7]}).", file=sys.stderr)
 
 
 def headless_job(args: argparse.Namespace) -> None:

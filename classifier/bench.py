@@ -192,7 +192,7 @@ class Bench:
             gr.LinePlot(training_page.losses(state), visible=bool(state.steps)),
             gr.LinePlot(training_page.scores(state), visible=bool(state.validations)),
             log,
-            gr.Button(interactive=state.phase != "running"),
+            gr.Button("Start" if state.phase == "idle" else "Start anew", interactive=state.phase != "running"),
             gr.Button(interactive=state.phase == "running"),
             gr.Button(interactive=state.phase in ("stopped", "failed")),
             training_report.report(self.trainer.report()),

@@ -13,7 +13,6 @@ import yaml
 
 from .datacheck import DataCheck, check_data, hold_out
 from .errors import ClassifierError
-from .hub import push
 from .settings import TrainSettings, preset, read_settings_file
 from .trainer import RunState, Trainer
 
@@ -109,18 +108,6 @@ def run(trainer: Trainer, values: Mapping[str, Any] | None) -> RunState:
     if state.phase != "done":
         raise ClassifierError(f"Training did not finish: {state.error or state.phase}. The log is in {trainer.folder}.")
     return state
-
-
-def push_model(trainer: Trainer, repo: str, *, private: bool | None = None, license: str | None = None) -> str:
-    """Push the finished model.
-
-    Returns:
-        URL of the repository.
-
-    Raises:
-        ClassifierError: As `push`.
-    """
-    return str(push(trainer.model, repo, private=private, license=license).repo_url)
 
 
 def print_report(trainer: Trainer) -> None:

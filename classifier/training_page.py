@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pandas import DataFrame
@@ -27,7 +28,7 @@ ADVICE: dict[Phase, str] = {
     "running": "The run goes on when this page is closed. Come back at any time.",
     "stopped": "Its checkpoints are kept. Resume goes on from the newest one.",
     "failed": "Mend the cause and resume, or start anew.",
-    "done": "The model is ready: read the report, compare it, push it.",
+    "done": "The model is ready: read the report, compare it, push it. A new run removes it from here.",
 }
 
 HEADER = (
@@ -74,9 +75,19 @@ def banner(state: RunState) -> str:
     return (
         f'<section class="route run {state.phase} tone-{tone}" role="status"><header>'
         f'<span class="route-icon" aria-hidden="true">{icon}</span><h2>{title}</h2></header>'
-        f"<p>{ADVICE[state.phase]}</p>{error}"
+        f'<p>{ADVICE[state.phase]}</p><p class="fine">{escape(_subject(state))}</p>{error}'
         f'<dl class="facts">{chips}</dl>{bar}</section>'
     )
+
+
+def _subject(state: RunState) -> str:
+    """What is trained on what."""
+    settings = state.settings
+    if settings is None:
+        return ""
+    names = [Path(name).name if Path(name).exists() else name for name in (source.path for source in settings.data)]
+    base = Path(settings.base).name if Path(settings.base).exists() else settings.base
+    return f"{base} on {', '.join(names)}; {settings.epochs} epochs at most, {settings.batch_size} messages a step"
 
 
 def check(found: DataCheck, estimates: Sequence[Estimate], note: str = "") -> str:

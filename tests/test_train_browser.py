@@ -198,4 +198,4 @@ def test_a_table_becomes_a_pushed_model_and_nothing_loses_the_run(driver, serve,
     assert "model-index" in serve.hub.files("ann/from-the-page")["README.md"].decode()
     result = Classifier.load(tmp_path / "run/model").classify("please refund my order")
     assert set(result.labels) == set(SUPPORT.task_names)
-    assert not [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    assert not [entry for entry in driver.get_log("browser") if entry["source"] == "javascript"]
