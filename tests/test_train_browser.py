@@ -67,7 +67,11 @@ class Page:
         return self.driver.find_element(By.CSS_SELECTOR, css)
 
     def until(self, condition, seconds: float = 300) -> None:
-        WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(lambda _: condition())
+        def met(_) -> bool:
+            assert not self.all("#run .failed"), self.run()
+            return condition()
+
+        WebDriverWait(self.driver, seconds, poll_frequency=0.1).until(met)
 
     def run(self) -> str:
         return self.find("#run").text
@@ -100,7 +104,7 @@ def driver():
 def encoder(tmp_path) -> Path:
     if ENCODER:
         return Path(ENCODER).absolute()
-    make_model().distilbert.save_pretrained(tmp_path / "encoder")
+    make_model(positions=256).distilbert.save_pretrained(tmp_path / "encoder")
     make_tokenizer().save(str(tmp_path / "encoder/tokenizer.json"))
     return tmp_path / "encoder"
 

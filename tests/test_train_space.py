@@ -41,7 +41,7 @@ WORDS = ["refund", "card", "charged", "order", "account", "hours", "help", "frau
 def encoder(tmp_path_factory) -> Path:
     """A tiny encoder with its tokenizer."""
     folder = tmp_path_factory.mktemp("encoder")
-    make_model().distilbert.save_pretrained(folder)
+    make_model(positions=256).distilbert.save_pretrained(folder)
     make_tokenizer().save(str(folder / "tokenizer.json"))
     return folder
 
@@ -115,6 +115,18 @@ def test_a_run_is_found_stopped_resumed_without_the_page_and_pushed(hub, values,
     assert {row["task"] for row in rows} == set(SUPPORT.task_names)
     assert all(row["n"] == 8 and row["new"] == row["current"] and row["interval"] == [0, 0] for row in rows)
     assert "no clear difference" in training_report.comparison(rows)
+
+
+def test_labels_of_ones_own_are_trained_from_the_form(table, encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    bench = Bench(Trainer(tmp_path / "run"), sign_in=False)
+    bench.start(None, "own", str(table), str(encoder), "config2", 1, "body", ["sentiment", "urgency"])
+    assert bench.trainer.wait().phase == "done", bench.trainer.log()
+    look = bench.look(None)
+    assert "sentiment" in look[8] and all(button.interactive for button in look[-2:])
+    result = Classifier.load(bench.trainer.model).classify("refund my order")
+    assert set(result.labels) == {"sentiment", "urgency"}
+    assert "Accuracy on the held-out messages" in bench.compare()  # the same labels as the embedded model's
 
 
 # The trainer's state, read from disk
