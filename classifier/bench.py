@@ -190,7 +190,7 @@ class Bench:
             now,
             training_page.banner(state),
             gr.LinePlot(training_page.losses(state), visible=bool(state.steps)),
-            gr.LinePlot(training_page.scores(state), visible=bool(state.validations)),
+            gr.LinePlot(training_page.scores(state), visible=len(state.validations) > 1),
             log,
             gr.Button("Start" if state.phase == "idle" else "Start anew", interactive=state.phase != "running"),
             gr.Button(interactive=state.phase == "running"),

@@ -31,6 +31,8 @@ ADVICE: dict[Phase, str] = {
     "done": "The model is ready: read the report, compare it, push it. A new run removes it from here.",
 }
 
+FINISHING = "All steps are made. The model is now calibrated, exported and evaluated."
+
 HEADER = (
     '<div class="masthead"><h1>Train a message classifier</h1>'
     '<p class="model">One run at a time; a second visitor sees the same run.</p></div>'
@@ -62,7 +64,8 @@ def banner(state: RunState) -> str:
         facts.append(("Best validation macro-F1", f"{best:.3f}"))
     if state.messages_per_second:
         facts.append(("Speed", f"{state.messages_per_second:,.0f} messages/s"))
-    if state.seconds_left is not None:
+    finishing = state.phase == "running" and state.total is not None and state.step >= state.total
+    if state.seconds_left is not None and not finishing:
         facts.append(("Time left", f"at most {duration(state.seconds_left)}"))
     if state.owner:
         facts.append(("Started by", state.owner))
@@ -75,8 +78,8 @@ def banner(state: RunState) -> str:
     return (
         f'<section class="route run {state.phase} tone-{tone}" role="status"><header>'
         f'<span class="route-icon" aria-hidden="true">{icon}</span><h2>{title}</h2></header>'
-        f'<p>{ADVICE[state.phase]}</p><p class="fine">{escape(_subject(state))}</p>{error}'
-        f'<dl class="facts">{chips}</dl>{bar}</section>'
+        f'<p>{FINISHING if finishing else ADVICE[state.phase]}</p><p class="fine">{escape(_subject(state))}</p>{error}'
+        f'<dl class="facts">{chips}</dl>{bar}<p class="fine">{escape(_newest(state))}</p></section>'
     )
 
 
@@ -88,6 +91,14 @@ def _subject(state: RunState) -> str:
     names = [Path(name).name if Path(name).exists() else name for name in (source.path for source in settings.data)]
     base = Path(settings.base).name if Path(settings.base).exists() else settings.base
     return f"{base} on {', '.join(names)}; {settings.epochs} epochs at most, {settings.batch_size} messages a step"
+
+
+def _newest(state: RunState) -> str:
+    """The newest validation in words, which a narrow chart has no room to name."""
+    if not state.validations:
+        return ""
+    tasks = state.validations[-1]["tasks"]
+    return "Newest validation, macro-F1: " + ", ".join(f"{name} {row['macro_f1']:.3f}" for name, row in tasks.items())
 
 
 def check(found: DataCheck, estimates: Sequence[Estimate], note: str = "") -> str:

@@ -1,4 +1,4 @@
-"""The training page in a real Chromium, from an uploaded table to a pushed model.
+"""The training page in a real Chromium, from an uploaded table to a pushed model; run it with `-m nightly`.
 
 TRAINING_SCREENSHOTS=FOLDER also saves what is seen at rest, running, stopped and done, and TRAINING_ENCODER=FOLDER
 trains that encoder in the place of a tiny one.
@@ -14,18 +14,19 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from conftest import make_model, make_tokenizer
+from conftest import make_tokenizer
 from loopback_hub import LoopbackHub
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
+from transformers import DistilBertConfig, DistilBertModel
 
 from classifier.desks import SUPPORT
 from classifier.predict import Classifier
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.nightly]  # about a minute
 
 ROOT = Path(__file__).parents[1]
 ENCODER, SCREENSHOTS = os.environ.get("TRAINING_ENCODER"), os.environ.get("TRAINING_SCREENSHOTS")
@@ -104,7 +105,10 @@ def driver():
 def encoder(tmp_path) -> Path:
     if ENCODER:
         return Path(ENCODER).absolute()
-    make_model(positions=256).distilbert.save_pretrained(tmp_path / "encoder")
+    # Large enough for its steps to take time, so that the run can be seen, stopped and resumed.
+    words = make_tokenizer().get_vocab_size()
+    config = DistilBertConfig(vocab_size=words, dim=256, hidden_dim=1024, n_layers=6, n_heads=4)
+    DistilBertModel(config).save_pretrained(tmp_path / "encoder")
     make_tokenizer().save(str(tmp_path / "encoder/tokenizer.json"))
     return tmp_path / "encoder"
 
@@ -162,7 +166,7 @@ def test_a_table_becomes_a_pushed_model_and_nothing_loses_the_run(driver, serve,
     assert page.find("#text-column input").get_property("value") == "body"
     assert [menu.get_property("value") for menu in page.all(".slot input")] == list(SUPPORT.task_names)
     page.write("#base input", str(encoder))
-    page.write("#epochs input", "2")
+    page.write("#epochs input", "4")
     page.press("#check")
     page.until(lambda: f"{ROWS:,} rows read" in page.find("#found").text)
     found = page.find("#found").text

@@ -164,6 +164,15 @@ def test_a_run_that_fails_says_why(values, tmp_path):
     assert "The disk is full." in training_page.banner(state)
 
 
+def test_after_the_last_step_the_page_says_that_it_is_finishing():
+    line = {"step": 9, "loss": 1.0}
+    score = {"step": 9, "score": 0.5, "tasks": {"intent": {"macro_f1": 0.25}}}
+    state = RunState("running", step=9, total=10, steps=(line,), validations=(score,), seconds_left=3.0)
+    assert "Time left" in training_page.banner(state) and "intent 0.250" in training_page.banner(state)
+    state = RunState("running", step=10, total=10, steps=(line,), validations=(score,), seconds_left=0.0)
+    assert "Time left" not in training_page.banner(state) and "exported" in training_page.banner(state)
+
+
 def test_a_half_written_line_of_the_log_waits(values, tmp_path):
     trainer = Trainer(tmp_path / "run")
     write_run(trainer, values, os.getpid(), created=1.0)
