@@ -17,6 +17,8 @@ SETS = {
     "dev_noisy": "Development messages with typos and noise",
 }
 
+CAUTION = "Messages that the current model was trained on would flatter it."
+
 NO_REPORT = '<p class="fine">The report appears when the run is done.</p>'
 
 
@@ -38,7 +40,7 @@ def report(data: Mapping[str, Any] | None) -> str:
         parts.append(table(f"{SETS.get(name, name)} (n = {found['n']:,})", head, rows))
     name, found = next(iter(data["evaluation"].items()))
     matrices = "".join(matrix(task, scores) for task, scores in found["tasks"].items())
-    title = f"Confusion matrices: {SETS.get(name, name).lower()}"
+    title = f"Confusion matrices of the {SETS.get(name, name).lower()}: true label by row, answer by column"
     parts.append(f"<details open><summary>{escape(title)}</summary>{matrices}</details>")
     return f'<div class="check">{"".join(parts)}</div>'
 
@@ -63,8 +65,8 @@ def matrix(task: str, scores: Mapping[str, Any]) -> str:
         cells = "".join(f'<td style="--share:{count / max(sum(row), 1):.3f}">{count:,}</td>' for count in row)
         body += f'<tr><th scope="row">{escape(words(name))}</th>{cells}</tr>'
     return (
-        f'<div class="scroll"><table class="figures matrix"><caption>{escape(task)}: true label by row, answer by '
-        f"column</caption><tr><td></td>{head}</tr>{body}</table></div>"
+        f'<div class="scroll"><table class="figures matrix"><caption>{escape(task)}</caption>'
+        f"<tr><td></td>{head}</tr>{body}</table></div>"
     )
 
 
@@ -90,7 +92,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], warning: str = "") -> str:
             )
         )
     head = ("task", "messages", "current", "new", "difference in points (95 % interval)", "the new one is")
-    notice = f'<p class="notice tone-warn">⚠️ {escape(warning)}</p>' if warning else ""
+    notice = f'<p class="notice tone-warn">⚠️ {escape(warning)}</p>' if warning else f'<p class="fine">{CAUTION}</p>'
     found = table("Accuracy on the held-out messages", head, lines, worded=True)
     return f'<div class="check">{found}{notice}</div>'
 
