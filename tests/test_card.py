@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard
 
 from classifier.card import MARK, model_card, write_card
 from classifier.errors import ClassifierError
+from classifier.finish import _name
 from classifier.folder import CARD, REPORT, ModelFolder, write_json
 from classifier.hub import TEMPLATES, push
 from classifier.predict import Classifier
@@ -86,6 +87,14 @@ def test_paths_of_the_machine_stay_out(own_folder, tmp_path):
     card = model_card(ModelFolder.read(own_folder), REPO)
     assert "base_model" not in metadata(card)
     assert "messages.csv" in card and "secret-project" not in card and str(tmp_path.parent) not in card
+
+
+def test_a_folder_is_not_taken_for_a_model_of_the_hub(own_folder, tmp_path):
+    (tmp_path / "encoder").mkdir()
+    settings = {**REPORT_DATA["training"]["settings"], "base": _name(str(tmp_path / "encoder"))}
+    write_json(own_folder / REPORT, {"training": {"settings": settings}})
+    card = model_card(ModelFolder.read(own_folder), REPO)
+    assert "base_model" not in metadata(card) and "- Base model: encoder" in card
 
 
 def test_every_label_is_explained(own_folder):
