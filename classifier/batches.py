@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -32,12 +32,14 @@ class Batch:
         attention_mask: 1 for tokens, 0 for padding, (rows, tokens).
         labels: Task to label indices, (rows,), MISSING where a row has none.
         weights: How much each row counts, (rows,).
+        soft: Task to the teachers' probabilities, (rows, labels); empty without teachers.
     """
 
     input_ids: Tensor
     attention_mask: Tensor
     labels: dict[str, Tensor]
     weights: Tensor
+    soft: dict[str, Tensor] = field(default_factory=dict)
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on a device."""
@@ -46,6 +48,7 @@ class Batch:
             self.attention_mask.to(device),
             {task: values.to(device) for task, values in self.labels.items()},
             self.weights.to(device),
+            {task: values.to(device) for task, values in self.soft.items()},
         )
 
 
@@ -88,6 +91,7 @@ class Epoch:
             attention_mask,
             {task: torch.from_numpy(values[rows]) for task, values in self.examples.labels.items()},
             torch.from_numpy(self.examples.row_weights[rows]),
+            {task: torch.from_numpy(values[rows]) for task, values in self.examples.soft.items()},
         )
 
 

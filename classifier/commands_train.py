@@ -63,6 +63,8 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--aux", type=pair, action="append", metavar="NAME=PATH[:COLUMN]", help="auxiliary task, trained beside"
     )
+    train.add_argument("--teachers", nargs="+", metavar="MODEL", help="trained models whose mean answer is learned too")
+    train.add_argument("--unlabelled", nargs="+", metavar="PATH", help="messages that only the teachers answer")
     train.add_argument("--validation", metavar="FILE", help="validate on this file instead of a split of the data")
     train.add_argument("--dev", metavar="FILE", help="held-out file for calibration and report")
     train.add_argument("--base", help="encoder: folder or Hub name, DistilBERT or BERT")
@@ -78,7 +80,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
         "checkpoint-steps",
     ):
         train.add_argument(f"--{name}", type=int)
-    for name in ("learning-rate", "layer-decay", "label-smoothing", "r-drop", "focal-gamma"):
+    for name in ("learning-rate", "layer-decay", "label-smoothing", "r-drop", "focal-gamma", "distill"):
         train.add_argument(f"--{name}", type=float)
     train.add_argument("--precision", choices=("auto", "bf16", "fp32"))
     train.add_argument("--pooling", choices=("mean", "first"))

@@ -29,11 +29,13 @@ class Examples:
         texts: The messages, (n,).
         labels: Task to label indices, (n,) int64, MISSING where a row has none.
         weights: How much each row counts in the loss, (n,) float32, or None where all count 1.
+        soft: Task to the teachers' probabilities, (n, labels) float32; empty without teachers.
     """
 
     texts: list[str]
     labels: Mapping[str, NDArray[np.int64]]
     weights: NDArray[np.float32] | None = None
+    soft: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.texts)
@@ -45,6 +47,7 @@ class Examples:
             [self.texts[row] for row in rows],
             {task: values[rows] for task, values in self.labels.items()},
             None if self.weights is None else self.weights[rows],
+            {task: values[rows] for task, values in self.soft.items()},
         )
 
     @property
@@ -143,6 +146,23 @@ def read_auxiliary(
     return task, _examples(str(path), table, tasks, {name: column}, 1.0, report)
 
 
+def read_unlabelled(path: str | Path, tasks: TaskSet, *, report: DataReport | None = None) -> Examples:
+    """Read messages without labels, for teachers to answer; columns other than ``text`` are not looked at.
+
+    Args:
+        path: As in `read_examples`.
+        tasks: The task set; every label is MISSING.
+        report: Counts what is read and dropped.
+
+    Raises:
+        ClassifierError: The table cannot be read, lacks the column ``text``, or holds no messages.
+    """
+    table = read_table(path)
+    if "text" not in table:
+        raise ClassifierError(f"{str(path)!r} has no column 'text'; it has {', '.join(map(repr, table)) or 'none'}.")
+    return _rows(str(path), table["text"], {}, tasks, 1.0, report)
+
+
 def _examples(
     path: str,
     table: Table,
@@ -153,13 +173,23 @@ def _examples(
 ) -> Examples:
     names = {"text": "text", **{name: name for name in tasks.task_names}, **columns}
     _check_columns(path, table, names, tasks, columns)
-    texts = ["" if text is None else str(text) for text in table[names["text"]]]
-    labels = {}
-    for task in tasks.tasks:
-        if names[task.name] in table:
-            labels[task.name] = _indices(path, task, table[names[task.name]])
-        else:
-            labels[task.name] = np.full(len(texts), MISSING, np.int64)
+    labels = {
+        task.name: _indices(path, task, table[names[task.name]]) for task in tasks.tasks if names[task.name] in table
+    }
+    return _rows(path, table[names["text"]], labels, tasks, weight, report)
+
+
+def _rows(
+    path: str,
+    cells: Sequence[Any],
+    labels: Mapping[str, NDArray[np.int64]],
+    tasks: TaskSet,
+    weight: float,
+    report: DataReport | None,
+) -> Examples:
+    """The rows that hold text; tasks without labels are MISSING throughout."""
+    texts = ["" if text is None else str(text) for text in cells]
+    missing = np.full(len(texts), MISSING, np.int64)
     full = [row for row, text in enumerate(texts) if text.strip()]
     if not full:
         raise ClassifierError(f"{path!r} holds no messages; expected at least one row with text.")
@@ -167,7 +197,8 @@ def _examples(
         name = Path(path).name if Path(path).exists() else path  # reports are published: no folders of this machine
         report.rows[name] = report.rows.get(name, 0) + len(texts)
         report.empty += len(texts) - len(full)
-    return Examples(texts, labels, np.full(len(texts), weight, np.float32)).take(full)
+    everything = {name: labels.get(name, missing) for name in tasks.task_names}
+    return Examples(texts, everything, np.full(len(texts), weight, np.float32)).take(full)
 
 
 def _check_columns(
@@ -238,8 +269,8 @@ def deduplicate(examples: Examples, held_out: Sequence[Examples] = (), report: D
             report.held_out += 1
             continue
         labels = {task: int(values[row]) for task, values in examples.labels.items() if values[row] != MISSING}
-        before = seen.setdefault(key, {})
-        if before and labels.keys() <= before.keys():
+        first, before = key not in seen, seen.setdefault(key, {})
+        if not first and labels.keys() <= before.keys():
             report.duplicates += 1
             report.conflicts += any(before[task] != label for task, label in labels.items())
             continue

@@ -107,7 +107,7 @@ def write_onnx(
     onnx.save(
         build_onnx(model, metadata=metadata)
         if float_onnx
-        else build_onnx(model, scheme or Int8Scheme(), list(_batches(tokenizer, samples)), metadata),
+        else build_onnx(model, scheme or Int8Scheme(), list(batches(tokenizer, samples)), metadata),
         part,
     )
     part.replace(file)
@@ -183,7 +183,7 @@ def verify(
     texts = list(dict.fromkeys(texts))
     if len(texts) < least:
         raise ClassifierError(f"A proof needs {least} different messages; {len(texts)} were given. Give more data.")
-    found = compare(file, model, _batches(tokenizer, sorted(texts, key=len)))
+    found = compare(file, model, batches(tokenizer, sorted(texts, key=len)))
     below = {name: task["agreement"] for name, task in found.items() if task["agreement"] < bar}
     if below:
         shares = ", ".join(f"{name} {share:.2%}" for name, share in below.items())
@@ -245,7 +245,7 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
     return shifted / shifted.sum(1, keepdims=True)
 
 
-def _batches(tokenizer: Tokenizer, texts: Sequence[str], size: int = 32) -> Iterator[tuple[Tensor, Tensor]]:
+def batches(tokenizer: Tokenizer, texts: Sequence[str], size: int = 32) -> Iterator[tuple[Tensor, Tensor]]:
     """Token ids and attention mask of messages, padded to the longest, (batch, tokens) each."""
     for start in range(0, len(texts), size):
         ids = [

@@ -82,6 +82,8 @@ def _training(settings: TrainSettings, progress: Progress) -> dict[str, Any]:
     kept = json.loads(settings.model_dump_json(exclude={"out", "report_to"}))
     for source in (*kept["data"], *kept["aux"]):
         source["path"] = _name(source["path"])
+    for key in ("teachers", "unlabelled"):
+        kept[key] = [_name(path) for path in kept[key]]
     for key in ("tasks", "validation", "dev", "base"):
         kept[key] = kept[key] and _name(kept[key])
     return {

@@ -19,10 +19,23 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from .errors import ClassifierError
-from .int8 import Floats, Inputs, Int8Scheme, QuantisedProduct, observe, quantise_columns, quantise_product
+from .int8 import (
+    BlockProduct,
+    Floats,
+    Inputs,
+    Int8Scheme,
+    QuantisedProduct,
+    observe,
+    quantise_blocks,
+    quantise_columns,
+    quantise_product,
+)
 from .model import MultiTaskDistilBert
 
 _MICROSOFT = "com.microsoft"
+
+#: Quantised products by name.
+Products = Mapping[str, QuantisedProduct | BlockProduct]
 
 
 class _Graph:
@@ -48,7 +61,7 @@ class _Graph:
 class _Encoder:
     """Writes the encoder's layers into a graph, each product in float or int8."""
 
-    def __init__(self, graph: _Graph, model: MultiTaskDistilBert, products: Mapping[str, QuantisedProduct]) -> None:
+    def __init__(self, graph: _Graph, model: MultiTaskDistilBert, products: Products) -> None:
         self.graph, self.products = graph, products
         self.heads, self.dim = model.config.n_heads, model.config.dim
 
@@ -83,6 +96,8 @@ class _Encoder:
             product = graph.node("MatMul", x, graph.constant(f"{name}.weight", weight))
             return graph.node("Add", product, graph.constant(f"{name}.bias", bias))
         own = self.products[name]
+        if isinstance(own, BlockProduct):
+            return self._block_product(name, x, own)
         levelled = x
         if own.multiplier is not None:
             levelled = graph.node("Mul", x, graph.constant(f"{name}.multiplier", own.multiplier))
@@ -109,6 +124,22 @@ class _Encoder:
         wide = graph.node("Gather", x, graph.constant(f"{name}.outliers", own.outliers, np.int64), axis=2)
         wide = graph.node("MatMul", wide, graph.constant(f"{name}.outlier_weight", own.outlier_weight))
         return graph.node("Add", output, wide)
+
+    def _block_product(self, name: str, x: str, own: BlockProduct) -> str:
+        outputs, blocks, block = own.weight.shape
+        product = self.graph.node(
+            "MatMulNBits",
+            x,
+            self.graph.constant(f"{name}.weight", own.weight, np.uint8),
+            self.graph.constant(f"{name}.scales", own.scales),
+            domain=_MICROSOFT,
+            K=blocks * block,
+            N=outputs,
+            bits=8,
+            block_size=block,
+            accuracy_level=4,  # products in int8, not in float
+        )
+        return self.graph.node("Add", product, self.graph.constant(f"{name}.bias", own.bias))
 
     def _add_and_norm(self, x: str, skip: str, name: str, norm: nn.LayerNorm) -> str:
         return _layer_norm(self.graph, self.graph.node("Add", x, skip), name, norm)
@@ -138,11 +169,14 @@ def layer_weights(block: Any) -> dict[str, tuple[Floats, Floats]]:
 
 def quantise_encoder(
     model: MultiTaskDistilBert, scheme: Int8Scheme, inputs: Mapping[str, Inputs]
-) -> dict[str, QuantisedProduct]:
+) -> dict[str, QuantisedProduct | BlockProduct]:
     """Quantise every product of the encoder; the keys are names such as ``"0.attention.qkv"``."""
-    products = {}
+    products: dict[str, QuantisedProduct | BlockProduct] = {}
     for number, block in enumerate(model.distilbert.transformer.layer):
         for name, (weight, bias) in layer_weights(block).items():
+            if scheme.block:
+                products[f"{number}.{name}"] = quantise_blocks(weight, bias, scheme.block)
+                continue
             # Queries, keys and values have the same input.
             seen = inputs[f"{number}.{name.replace('qkv', 'q_lin')}"].values()
             products[f"{number}.{name}"] = quantise_product(seen, weight, bias, scheme)

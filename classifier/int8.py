@@ -45,6 +45,8 @@ class Int8Scheme:
         outliers: Input channels of each product that stay in float.
         compensate: Round weights so that their errors cancel on the samples.
         per_channel: One weight scale per output channel instead of one per matrix.
+        block: Other than 0, all of the above is off: weights get one scale per so many inputs of a channel,
+            and the runtime quantises each token vector's blocks by themselves (ONNX Runtime's MatMulNBits).
     """
 
     static: bool = True
@@ -52,6 +54,22 @@ class Int8Scheme:
     outliers: int = 8
     compensate: bool = True
     per_channel: bool = True
+    block: int = 0
+
+
+@dataclass(frozen=True)
+class BlockProduct:
+    """One product whose weights are int8 in blocks of inputs.
+
+    Attributes:
+        weight: uint8 around 128, (outputs, blocks, inputs of a block).
+        scales: (outputs, blocks).
+        bias: (outputs,).
+    """
+
+    weight: NDArray[np.uint8]
+    scales: Floats
+    bias: Floats
 
 
 @dataclass(frozen=True)
@@ -148,6 +166,13 @@ def quantise_columns(weight: Floats, per_channel: bool = True) -> tuple[NDArray[
     scales = np.maximum(top, 1e-12) / 127
     values = np.round(weight / scales).astype(np.int8)
     return values, np.broadcast_to(scales, (1, weight.shape[1]))[0].astype(np.float32)
+
+
+def quantise_blocks(weight: Floats, bias: Floats, block: int) -> BlockProduct:
+    """Symmetric int8 per block of inputs of each output channel; weight is (inputs, outputs)."""
+    blocks = weight.T.reshape(weight.shape[1], -1, block)
+    scales = np.maximum(np.abs(blocks).max(2), 1e-12) / 127
+    return BlockProduct((np.round(blocks / scales[:, :, None]) + 128).astype(np.uint8), scales, bias)
 
 
 def quantise_product(inputs: Floats, weight: Floats, bias: Floats, scheme: Int8Scheme) -> QuantisedProduct:

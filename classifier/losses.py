@@ -63,6 +63,12 @@ class MultiTaskLoss(nn.Module):
         if self.settings.focal_gamma:
             right = logits.softmax(1).gather(1, labels.repeat(passes).clamp(min=0)[:, None])[:, 0]
             losses = losses * (1 - right) ** self.settings.focal_gamma
+        if task in batch.soft:
+            # Rows without a label learn from the teachers alone; the others from both (Hinton et al. 2015,
+            # "Distilling the knowledge in a neural network", arXiv:1503.02531, at temperature 1).
+            share = torch.where(labels == MISSING, 1.0, self.settings.distill).repeat(passes)
+            taught = functional.cross_entropy(logits, batch.soft[task].repeat(passes, 1), reduction="none")
+            losses = (1 - share) * losses + share * taught
         total = (losses * weights.repeat(passes)).sum() / passes
         if passes == 2:
             known = (labels != MISSING) * weights

@@ -59,6 +59,30 @@ _MARKERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+#: Given and family names from many places, drawn independently, so that no name goes with a kind of message.
+_GIVEN = _words(
+    "Aaliyah Abdul Adaeze Ahmed Aiko Alejandro Amina Ana Andrei Anjali Arjun Ayşe Beatriz Bongani Brian Camila Chen "
+    "Chiara Chloe Daisuke DeShawn Diego Dmitri Elena Emeka Emma Farah Gareth Giulia Hamza Hannah Hassan Ibrahim Imani "
+    "Ingrid Isla Jack Jasmine Javier Jin Joanna Joseph Kareem Keisha Kenji Khalid Kofi Lars Latoya Leila Lin Lucas "
+    "Malik Marie Mateo Megan Mehmet Mei Min Miriam Musa Nadia Naomi Ngozi Nia Nikolai Noah Olga Omar Paul Pedro Pooja "
+    "Rahul Rania Rebecca Rosa Ruth Sakura Samir Sean Shanice Siobhan Sofia Sunita Tariq Tomasz Trevon Tuan Uma "
+    "Valentina Wanjiru Wen Xin Yasmin Yuki Yusuf Zainab Zoe"
+)
+_FAMILY = _words(
+    "Abebe Ali Almeida Anderson Banerjee Bauer Bianchi Castillo Chanda Cohen-Levy Cooper Costa Diallo Dubois Eze "
+    "Ferrari García Gupta Haddad Hansen Huang Hughes Ito Ivanov Jackson Johansson Kapoor Kaya Khan Kim Kovács Kruger "
+    "Larsen Lee Lopez Mbeki Mensah Mitchell Morales Müller Mwangi Nguyen Nowak Núñez O'Brien Okafor Osei Park Patel "
+    "Pereira Petrov Popescu Ramos Reddy Reyes Robertson Rossi Sahin Santos Sato Schmidt Sharma Silva Singh Suzuki "
+    "Taylor Tran Usman Wang Williams Wood Wu Yamamoto Yılmaz Zhao"
+)
+_INTRODUCTIONS = ("Hi, {} here. ", "My name is {}. ", "This is {}. ", "{} here, ", "Hello, I am {}. ", "Hi! I'm {}. ")
+_SIGNATURES = (" Regards, {}", " {}", " Thanks, {}", " - {}", "\n{}", " Best wishes, {}")
+
+
 class NoiseSettings(BaseModel):
     """How often and how strongly messages are altered. All shares are 0 to 1.
 
@@ -70,6 +94,7 @@ class NoiseSettings(BaseModel):
         markers: Share that get an emotional marker in front or behind.
         casing: Share that become all lower case, all capitals or randomly cased.
         punctuation: Share that lose their punctuation.
+        names: Share to which the writer's name is added, so that answers come to depend on none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -81,10 +106,11 @@ class NoiseSettings(BaseModel):
     markers: float = Field(default=0.1, ge=0, le=1)
     casing: float = Field(default=0.2, ge=0, le=1)
     punctuation: float = Field(default=0.3, ge=0, le=1)
+    names: float = Field(default=0.08, ge=0, le=1)
 
 
 #: The noise of evaluation copies: every message is altered, harder than in training.
-EVALUATION_NOISE = NoiseSettings(rate=1.0, typos=0.8, strength=0.06, slang=0.3, markers=0.3, casing=0.3)
+EVALUATION_NOISE = NoiseSettings(rate=1.0, typos=0.8, strength=0.06, slang=0.3, markers=0.3, casing=0.3, names=0.0)
 
 
 def add_noise(text: str, rng: random.Random, settings: NoiseSettings, tone: str | None = None) -> str:
@@ -99,9 +125,15 @@ def add_noise(text: str, rng: random.Random, settings: NoiseSettings, tone: str 
     Returns:
         The altered message, never empty where `text` is not.
     """
-    if rng.random() >= settings.rate:
+    if not text.strip() or rng.random() >= settings.rate:
         return text
     noisy = text
+    if settings.names and rng.random() < settings.names:
+        name = f"{rng.choice(_GIVEN)} {rng.choice(_FAMILY)}" if rng.random() < 0.7 else rng.choice(_GIVEN)
+        ahead = rng.random() < 0.5
+        noisy = (
+            rng.choice(_INTRODUCTIONS).format(name) + noisy if ahead else noisy + rng.choice(_SIGNATURES).format(name)
+        )
     if rng.random() < settings.slang:
         noisy = _SLANG_PATTERN.sub(lambda found: _SLANG[found[0].lower()], noisy)
     if rng.random() < settings.typos:

@@ -8,7 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from .data import MISSING, DataReport, Examples, concatenate, deduplicate, describe, read_auxiliary, read_examples
+from .data import (
+    MISSING,
+    DataReport,
+    Examples,
+    concatenate,
+    deduplicate,
+    describe,
+    read_auxiliary,
+    read_examples,
+    read_unlabelled,
+)
 from .desks import desk
 from .errors import ClassifierError
 from .folder import read_json
@@ -67,6 +77,9 @@ def prepare(settings: TrainSettings) -> Prepared:
         for source in settings.data
     ]
     parts += [examples for _, examples in auxiliary]
+    if settings.unlabelled and not settings.teachers:
+        raise ClassifierError("Messages without labels are learned from teachers' answers; give --teachers too.")
+    parts += [read_unlabelled(path, tasks, report=found) for path in settings.unlabelled]
     dev = None if settings.dev is None else held_out(settings.dev)
     closed = [] if dev is None else [dev]
     train = deduplicate(concatenate([_widen(part, all_tasks) for part in parts]), closed, found)

@@ -55,6 +55,10 @@ class TrainSettings(_Strict):
         dev: A file for calibration and the report, or None to use the validation split. Texts that stand in
             it are dropped from the training data.
         aux: Auxiliary tasks.
+        unlabelled: Tables of further messages without labels, to learn the teachers' answers on.
+        teachers: Trained model folders, or repositories on the Hub, with the same task set. Their mean answer
+            is part of what the model learns.
+        distill: Share of the teachers' answer in the target of a labelled row; the rest is its label.
         base: Folder or Hub name of a DistilBERT or BERT encoder.
         revision: Commit, tag or branch of a Hub encoder.
         out: The model folder to write. The run's own files stand beside it, in ``<out>.run``.
@@ -93,6 +97,9 @@ class TrainSettings(_Strict):
     validation: str | None = None
     dev: str | None = None
     aux: tuple[Auxiliary, ...] = ()
+    unlabelled: tuple[str, ...] = ()
+    teachers: tuple[str, ...] = ()
+    distill: float = Field(default=0.5, ge=0, le=1)
     base: str
     revision: str = "main"
     out: Path

@@ -16,6 +16,7 @@ from tokenizers import Tokenizer
 
 from .batches import load_tokenizer
 from .checkpoint import Checkpoints, Progress, check_space
+from .distill import teach
 from .errors import ClassifierError
 from .finish import finish
 from .folder import CONFIG, read_json, write_json
@@ -104,9 +105,10 @@ def fit(
         check_space(settings.run, model)
         write_json(settings.run / "run.json", identity)
         write_json(settings.run / "data.json", prepared.report)
+    taught = teach(prepared.train, settings.teachers, prepared.tasks)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("classifier", config={key: str(value) for key, value in identity["settings"].items()})
-    loop = Loop(settings, prepared.tasks, model, loss, tokenizer, prepared.train, prepared.validation, accelerator)
+    loop = Loop(settings, prepared.tasks, model, loss, tokenizer, taught, prepared.validation, accelerator)
     progress = loop.run()
     if accelerator.is_main_process:
         plot_curves(settings.run / "curves.png", {settings.out.name: read_log(settings.run / "log.jsonl")})

@@ -11,7 +11,8 @@ from classifier.errors import ClassifierError
 from classifier.export import compare, export_folder, verify
 from classifier.folder import ONNX_FLOAT, ONNX_INT8, WEIGHTS
 from classifier.graph import build_onnx, layer_weights
-from classifier.int8 import Int8Scheme, observe, quantise_columns, quantise_product
+from classifier.int8 import Int8Scheme, observe, quantise_blocks, quantise_columns, quantise_product
+from classifier.schemes import SCHEMES, compare_schemes
 
 
 def messages(n, seed=0):
@@ -169,3 +170,40 @@ def test_a_file_that_holds_no_messages_is_a_clear_error(own_folder, tmp_path, ca
     file.write_text('{"message": "help"}\n')
     assert main(["export", "--model", str(own_folder), "--samples", str(file), "--data", str(file)]) == 2
     assert "expected JSON Lines with a 'text'" in capsys.readouterr().err
+
+
+def test_blocks_keep_each_weight_within_half_a_step():
+    weight = np.random.default_rng(0).normal(size=(64, 5)).astype(np.float32)
+    product = quantise_blocks(weight, np.zeros(5, np.float32), 32)
+    back = (product.weight.astype(np.float32) - 128) * product.scales[:, :, None]
+    assert product.weight.shape == (5, 2, 32)
+    assert np.all(np.abs(back.reshape(5, 64).T - weight) <= np.repeat(product.scales.T, 32, axis=0) / 2 + 1e-6)
+
+
+def test_blocks_answer_a_message_alike_in_any_batch(tiny_model, tokenizer):
+    ids, mask = batch(tokenizer, messages(8))
+    graph = build_onnx(tiny_model, Int8Scheme(block=32), [(ids, mask)]).SerializeToString()
+    found = compare(graph, tiny_model, [(ids, mask)])
+    alone = compare(graph, tiny_model, [(row[None], one[None]) for row, one in zip(ids, mask, strict=True)])
+    for task, values in found.items():
+        assert abs(values["largest_difference"] - alone[task]["largest_difference"]) < 1e-3
+
+
+def test_every_scheme_is_compared_on_the_same_messages(tiny_folder, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr("classifier.schemes.SCHEMES", dict(list(SCHEMES.items())[:2] + list(SCHEMES.items())[-2:-1]))
+    samples, proof = tmp_path / "samples.jsonl", tmp_path / "proof.jsonl"
+    samples.write_text("\n".join(json.dumps({"text": text}) for text in messages(40)))
+    proof.write_text("\n".join(json.dumps({"text": text}) for text in messages(60, seed=1)))
+    files = {file: file.stat().st_mtime_ns for file in tiny_folder.rglob("*")}
+    main(["export", "--model", str(tiny_folder), "--samples", str(samples), "--data", str(proof), "--schemes"])
+    table = capsys.readouterr().out
+    assert table.count("\n| ") == 3 and "| float32 | 100.00%" in table
+    assert files == {file: file.stat().st_mtime_ns for file in tiny_folder.rglob("*")}, "nothing is written"
+
+
+def test_schemes_need_weights(tiny_folder, tmp_path):
+    for file in tiny_folder.iterdir():
+        if file.name != WEIGHTS:
+            (tmp_path / file.name).symlink_to(file)
+    with pytest.raises(ClassifierError, match="lacks"):
+        compare_schemes(tmp_path, ["a"], ["b"])

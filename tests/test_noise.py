@@ -7,7 +7,7 @@ from classifier.data import Examples, noisy_copy
 from classifier.desks import SUPPORT
 from classifier.noise import EVALUATION_NOISE, NoiseSettings, add_noise
 
-OFF = NoiseSettings(rate=1, typos=0, slang=0, markers=0, casing=0, punctuation=0)
+OFF = NoiseSettings(rate=1, typos=0, slang=0, markers=0, casing=0, punctuation=0, names=0)
 
 
 def only(**kinds):
@@ -78,3 +78,11 @@ def test_a_noisy_copy_keeps_labels_and_row_noise_is_independent_of_other_rows():
     assert noisy_copy(examples, SUPPORT, seed=1).texts == copy.texts
     assert noisy_copy(examples, SUPPORT, seed=2).texts != copy.texts
     assert noisy_copy(examples.take([0]), SUPPORT, seed=1).texts[0] == copy.texts[0]
+
+
+def test_names_of_many_places_stand_before_or_behind_the_message():
+    settings = only(names=1.0)
+    found = {add_noise("my card was declined", random.Random(seed), settings) for seed in range(400)}
+    assert all("my card was declined" in text and text != "my card was declined" for text in found)
+    assert len(found) > 300, "drawn from many names"
+    assert any(text.startswith("my card") for text in found) and any(text.endswith("declined") for text in found)

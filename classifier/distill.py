@@ -1,0 +1,67 @@
+"""Distillation: the mean answer of trained models as a further target for a new one.
+
+An ensemble errs less than each of its members, and one model can learn most of that from its answers,
+also on messages that nobody labelled (Hinton et al. 2015, arXiv:1503.02531).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from .data import Examples
+from .errors import ClassifierError
+from .export import softmax
+from .folder import TOKENIZER, WEIGHTS, ModelFolder
+from .hub import pull
+from .logits import predict_logits
+from .model import MultiTaskDistilBert
+from .tasks import TaskSet
+
+
+def teach(examples: Examples, teachers: Sequence[str], tasks: TaskSet) -> Examples:
+    """Give each message the mean of the teachers' probabilities, from the message without noise.
+
+    Args:
+        examples: The training data.
+        teachers: Model folders, or repositories on the Hub, with their weights; none leaves all as it is.
+        tasks: The task set that they must share.
+
+    Returns:
+        The same rows with `Examples.soft` for every task of the set.
+
+    Raises:
+        ClassifierError: A teacher cannot be found, has no weights or another task set.
+    """
+    if not teachers:
+        return examples
+    answers = []
+    for number, teacher in enumerate(teachers, 1):
+        print(f"teacher {number} of {len(teachers)} answers {len(examples)} messages", file=sys.stderr)
+        answers.append(_answers(teacher, examples.texts, tasks))
+    soft = {
+        name: np.stack([answer[name] for answer in answers]).mean(0).astype(np.float32) for name in tasks.task_names
+    }
+    return replace(examples, soft=soft)
+
+
+def _answers(teacher: str, texts: Sequence[str], tasks: TaskSet) -> dict[str, NDArray[np.float64]]:
+    """Calibrated probabilities of every task, (texts, labels)."""
+    folder = ModelFolder.read(teacher if Path(teacher).is_dir() else pull(teacher)[0])
+    theirs = {task.name: task.label_names for task in folder.tasks.tasks}
+    if theirs != {task.name: task.label_names for task in tasks.tasks}:
+        raise ClassifierError(
+            f"The teacher {teacher!r} answers {', '.join(theirs)}; expected the labels of {tasks.name!r} "
+            f"({', '.join(tasks.task_names)}). Choose a model of the same task set."
+        )
+    if not (folder.path / WEIGHTS).is_file():
+        raise ClassifierError(f"The teacher {teacher!r} lacks {WEIGHTS}; give a folder as `train` writes it.")
+    model = MultiTaskDistilBert.from_pretrained(folder.path)
+    logits = predict_logits(model, Tokenizer.from_file(str(folder.path / TOKENIZER)), texts, folder.max_tokens)
+    return {name: softmax(logits[name] / folder.temperatures[name]) for name in tasks.task_names}

@@ -1,0 +1,100 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from test_train import one_batch, rows, settings, task_set, world  # noqa: F401  (world is a fixture)
+from torch.nn import functional
+
+from classifier import train
+from classifier.data import MISSING, Examples
+from classifier.distill import teach
+from classifier.errors import ClassifierError
+from classifier.losses import MultiTaskLoss
+from classifier.predict import Classifier
+from classifier.prepare import prepare
+
+TEXTS = ["my card please", "refund urgent", "order please", "card urgent", "the refund please", "order urgent"]
+
+
+@pytest.fixture(scope="module")
+def teacher(world, tmp_path_factory):  # noqa: F811
+    return train.train(settings(world, tmp_path_factory.mktemp("teacher") / "m", epochs=4, patience=9))
+
+
+def examples():
+    return Examples(TEXTS, {"colour": np.array([0, 1, 2, MISSING, MISSING, 2]), "mood": np.full(6, MISSING)})
+
+
+def test_the_teachers_mean_answer_is_what_they_serve(teacher, tiny_folder):
+    taught = teach(examples(), [str(teacher), str(teacher)], task_set())
+    served = Classifier.load(teacher).probabilities(TEXTS)
+    for task, shares in taught.soft.items():
+        expected = [list(found[task].values()) for found in served]
+        assert np.allclose(shares, expected, atol=0.2) and shares.dtype == np.float32
+
+
+def test_a_label_and_the_teachers_share_the_target(teacher, world, tmp_path):  # noqa: F811
+    chosen = settings(world, tmp_path / "m", noise=None, batch_size=6, label_smoothing=0.0, distill=0.25)
+    taught = teach(examples(), [str(teacher)], task_set())
+    batch = one_batch(taught, chosen)
+    logits = torch.randn(6, 3)
+    found = MultiTaskLoss(task_set().tasks, frozenset(), chosen, taught)
+    loss = found({"colour": logits, "mood": torch.randn(6, 2)}, batch, 6)["colour"]
+    expected = 0.0
+    for row in range(6):
+        label, shares = batch.labels["colour"][row], batch.soft["colour"][row]
+        own = functional.one_hot(label, 3) if label != MISSING else None
+        target = shares if own is None else 0.75 * own + 0.25 * shares
+        expected += -(target * logits[row].log_softmax(0)).sum() / 6
+    assert torch.allclose(loss, torch.as_tensor(expected, dtype=torch.float32))
+
+
+def test_a_student_learns_from_messages_that_nobody_labelled(teacher, world, tmp_path):  # noqa: F811
+    few, many, check = tmp_path / "few.jsonl", tmp_path / "many.jsonl", tmp_path / "check.jsonl"
+    few.write_text("\n".join(json.dumps(row) for row in rows(40, seed=1)))
+    many.write_text("\n".join(json.dumps({"text": row["text"]}) for row in rows(400, seed=2)))
+    found = list(rows(60, seed=3))
+    check.write_text("\n".join(json.dumps(row) for row in found))
+
+    def accuracy(name, **values):
+        out = train.train(
+            settings(world, tmp_path / name, data=[{"path": str(few)}], validation=str(check), patience=9, **values)
+        )
+        answers = Classifier.load(out).classify_many([row["text"] for row in found])
+        return np.mean([answer.labels["colour"] == row["colour"] for answer, row in zip(answers, found, strict=True)])
+
+    alone = accuracy("alone")
+    taught = accuracy("taught", teachers=[str(teacher)], unlabelled=[str(many)])
+    assert taught > max(alone, 0.9)
+    report = json.loads((tmp_path / "taught" / "report.json").read_text())
+    assert report["training"]["settings"]["teachers"] == ["m"], "no folder of this machine in what is published"
+    assert report["training"]["settings"]["unlabelled"] == ["many.jsonl"]
+
+
+def test_unlabelled_messages_are_counted_once_and_only_trained_on(teacher, world, tmp_path):  # noqa: F811
+    more = tmp_path / "more.jsonl"
+    known = json.loads((world / "data.jsonl").read_text().splitlines()[0])["text"]
+    more.write_text("\n".join(json.dumps({"text": text}) for text in [known, *TEXTS, *TEXTS, " "]))
+    found = prepare(settings(world, tmp_path / "m", teachers=[str(teacher)], unlabelled=[str(more)]))
+    assert sum(text in TEXTS for text in found.train.texts) == len(TEXTS)
+    assert not set(found.validation.texts) & set(TEXTS)
+    assert found.report["found"]["rows"]["more.jsonl"] == 14 and found.report["found"]["empty"] == 1
+
+
+def test_what_cannot_teach_is_one_clear_error(teacher, tiny_folder, world, tmp_path):  # noqa: F811
+    with pytest.raises(ClassifierError, match="expected the labels of 'colours'"):
+        teach(examples(), [str(tiny_folder)], task_set())
+    bare = tmp_path / "bare"
+    bare.mkdir()
+    for file in teacher.iterdir():
+        if file.name != "model.safetensors":
+            (bare / file.name).symlink_to(file)
+    with pytest.raises(ClassifierError, match=r"lacks model\.safetensors"):
+        teach(examples(), [str(bare)], task_set())
+    with pytest.raises(ClassifierError, match="give --teachers"):
+        prepare(settings(world, tmp_path / "m", unlabelled=[str(world / "data.jsonl")]))
+    table = tmp_path / "table.csv"
+    table.write_text("message\nhello\n")
+    with pytest.raises(ClassifierError, match="no column 'text'"):
+        prepare(settings(world, tmp_path / "m", teachers=[str(teacher)], unlabelled=[str(table)]))
