@@ -43,6 +43,9 @@ def add_commands(add: AddCommand) -> None:
     calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
     calibrate.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
     calibrate.add_argument(
+        "--count", metavar="FILE", help="count automation against error on these instead of on two thirds of --data"
+    )
+    calibrate.add_argument(
         "--max-wrong", type=float, metavar="SHARE", help="also keep this share of wrong automatic answers"
     )
     calibrate.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of that promise")
@@ -111,13 +114,17 @@ def _calibrate(args: argparse.Namespace) -> None:
 
     folder = ModelFolder.read(args.model)
     examples = read_examples(args.data, folder.tasks)
-    if args.max_wrong is None and not budget.countable(folder.policy, examples):
+    counted = read_examples(args.count, folder.tasks) if args.count else None
+    if args.max_wrong is None and not budget.countable(folder.policy, counted or examples):
         found = calibrate_folder(args.model, examples)
     else:
-        # A promise must not rest on messages that the temperatures were fitted to, and it needs the most of them.
-        numbers = range(len(examples))
-        found = calibrate_folder(args.model, examples.take([number for number in numbers if number % 3 == 0]))
-        curve = automation.remember(args.model, examples.take([number for number in numbers if number % 3]))
+        if counted is None:
+            # A promise must not rest on messages that the temperatures were fitted to, and it needs the most of them.
+            numbers = range(len(examples))
+            counted = examples.take([number for number in numbers if number % 3])
+            examples = examples.take([number for number in numbers if number % 3 == 0])
+        found = calibrate_folder(args.model, examples)
+        curve = automation.remember(args.model, counted)
         print(f"Counted automation against error on {curve.n:,} other messages.", file=sys.stderr)
         if args.max_wrong is not None:
             print(automation.promise(args.model, curve, args.max_wrong, args.confidence), file=sys.stderr)

@@ -135,3 +135,10 @@ def test_the_curve_shows_promise_and_what_happened(own_folder, open_policy, labe
     assert "Chosen on one half, counted on the other" in capsys.readouterr().out
     assert main([*args, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["choice"]["wrong"] == 0
+
+
+def test_calibrate_counts_on_messages_of_their_own(own_folder, open_policy, labelled_file, capsys):
+    file = str(labelled_file)
+    assert main(["calibrate", "--data", file, "--count", file, "--model", str(own_folder), "--json"]) == 0
+    assert {task["n"] for task in json.loads(capsys.readouterr().out).values()} == {60}
+    assert read_json(own_folder / "calibration.json")["automation"]["n"] == 60
