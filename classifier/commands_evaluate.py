@@ -21,19 +21,25 @@ def add_commands(add: AddCommand) -> None:
     add_model(evaluate)
     evaluate.add_argument("--data", metavar="FILE", help="labelled messages, one column per task")
     evaluate.add_argument("--noisy", action="store_true", help="also score a fixed noisy copy of the messages")
+    evaluate.add_argument(
+        "--against", nargs="+", metavar="FILE", help="also score baselines that learn from these labelled messages"
+    )
     evaluate.add_argument("--report", metavar="FOLDER", help="write report.md, its plots and report.json there")
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default 0)")
     evaluate.add_argument("--json", action="store_true", help="print all scores as JSON")
     suite = evaluate.add_argument_group("benchmarks", "train on a public benchmark and score its test split")
     suite.add_argument("--suite", choices=("seed", "clinc150", "banking77"), help="the benchmark, in place of --data")
     suite.add_argument(
-        "--base", default="distilbert-base-uncased", help="encoder: folder or Hub name (default: %(default)s)"
+        "--base",
+        help="encoder: folder or Hub name (default: distilbert-base-uncased); with --against a further baseline",
     )
     suite.add_argument("--source", metavar="FOLDER", help="holds <benchmark>/<split>.jsonl.gz; the Hub if left out")
     suite.add_argument("--out", default="runs/suite", metavar="PATH", help="the run's files stand in PATH-<suite>.run")
     suite.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a training setting")
 
-    calibrate = add("calibrate", _calibrate, "Fit the temperatures of a model folder to held-out messages.")
+    calibrate = add(
+        "calibrate", _calibrate, "Fit temperatures to held-out messages, and count automation against error."
+    )
     calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
     calibrate.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
     calibrate.add_argument(
@@ -63,13 +69,16 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.suite is not None:
         _suite(args)
         return
-    from .data import read_examples
+    from .data import concatenate, read_examples
     from .predict import Classifier
-    from .report import evaluation_report, scores_table, write_report
+    from .report import evaluation_report, scores_table, with_baselines, write_report
 
     classifier = Classifier.load(args.model, revision=args.revision)
     examples = read_examples(args.data, classifier.tasks)
     found = evaluation_report(classifier, examples, seed=args.seed, noisy=args.noisy)
+    if args.against:
+        train = concatenate([read_examples(path, classifier.tasks) for path in args.against])
+        found = with_baselines(found, classifier, examples, train, args.base)
     if args.report:
         write_report(args.report, found, classifier, examples)
     print(json.dumps(found, ensure_ascii=False) if args.json else scores_table(found))
@@ -85,29 +94,33 @@ def _suite(args: argparse.Namespace) -> None:
         if not mark:
             raise ClassifierError(f"--set {word!r} has no '='; expected for instance --set learning_rate=1e-4.")
         changes[name] = value
-    out = Path(f"{args.out}-{args.suite}")
+    out, base = Path(f"{args.out}-{args.suite}"), args.base or "distilbert-base-uncased"
     if args.suite == "seed":
-        found, table = run_seed(args.base, out, folder=args.source, overrides=changes), seed_table
+        found, table = run_seed(base, out, folder=args.source, overrides=changes), seed_table
     else:
-        found = run_standard(args.suite, args.base, out, folder=args.source, overrides=changes)
+        found = run_standard(args.suite, base, out, folder=args.source, overrides=changes)
         table = standard_table
     print(json.dumps(found, ensure_ascii=False) if args.json else table(found))
 
 
 def _calibrate(args: argparse.Namespace) -> None:
+    from . import automation, budget
     from .calibrate import calibrate_folder
     from .data import read_examples
     from .folder import ModelFolder
 
-    examples = read_examples(args.data, ModelFolder.read(args.model).tasks)
-    if args.max_wrong is not None:
-        # A promise must not rest on messages that the temperatures were fitted to.
-        examples, others = examples.take(range(0, len(examples), 2)), examples.take(range(1, len(examples), 2))
-    found = calibrate_folder(args.model, examples)
-    if args.max_wrong is not None:
-        from .budget import promise
-
-        print(promise(args.model, others, args.max_wrong, args.confidence), file=sys.stderr)
+    folder = ModelFolder.read(args.model)
+    examples = read_examples(args.data, folder.tasks)
+    if args.max_wrong is None and not budget.countable(folder.policy, examples):
+        found = calibrate_folder(args.model, examples)
+    else:
+        # A promise must not rest on messages that the temperatures were fitted to, and it needs the most of them.
+        numbers = range(len(examples))
+        found = calibrate_folder(args.model, examples.take([number for number in numbers if number % 3 == 0]))
+        curve = automation.remember(args.model, examples.take([number for number in numbers if number % 3]))
+        print(f"Counted automation against error on {curve.n:,} other messages.", file=sys.stderr)
+        if args.max_wrong is not None:
+            print(automation.promise(args.model, curve, args.max_wrong, args.confidence), file=sys.stderr)
     if args.json:
         print(json.dumps(found))
         return
