@@ -38,7 +38,7 @@ class Line(NamedTuple):
     Attributes:
         data: Its cells as JSON, without the line's end.
         failed: Whether it has an error instead of results.
-        share: Share of the input read by then, 0 to 1; None for pipes. Up to two windows ahead of the row.
+        share: Share of the input behind which it stands, 0 to 1; None for pipes.
     """
 
     data: bytes
@@ -140,8 +140,15 @@ def score_lines(classifier: Classifier, table: Table, done: int = 0) -> Iterator
     rows = iter(table)
     if sum(1 for _ in islice(rows, done)) < done:
         raise ClassifierError(f"{table.name!r} has fewer rows than were scored; run without --resume.")
-    for row in score_rows(classifier, rows, table.columns.index(table.text_column)):
-        yield Line(as_json(row), bool(row[-1]), table.share_read())
+    shares: deque[float | None] = deque()  # rows are read two windows before they are scored
+
+    def read() -> Iterator[Row]:
+        for row in rows:
+            shares.append(table.share_read())
+            yield row
+
+    for row in score_rows(classifier, read(), table.columns.index(table.text_column)):
+        yield Line(as_json(row), bool(row[-1]), shares.popleft())
 
 
 def as_json(row: list[Any]) -> bytes:

@@ -53,6 +53,7 @@ class Job:
         progress: How far it is; None before the first rows.
         error: Why it failed, for people.
         ended: When it reached a final state, in seconds of `time.monotonic`.
+        exporting: Held while a download is made, so that two tabs don't write the same file.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Job:
     steps: Generator[Progress, None, None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     changed: threading.Condition = field(default_factory=threading.Condition)
+    exporting: threading.Lock = field(default_factory=threading.Lock)
 
 
 class JobQueue:

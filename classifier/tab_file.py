@@ -237,8 +237,9 @@ def result_file(job: Job, format: str) -> str:
         ClassifierError: The format cannot hold them.
     """
     path = job.folder / f"{job.name.split('.')[0]}_scored.{format}"
-    if not path.exists():
-        write_table(job.scored.columns, job.scored.rows, str(path), format)
+    with job.exporting:
+        if not path.exists():
+            write_table(job.scored.columns, job.scored.rows, str(path), format)
     return str(path)
 
 

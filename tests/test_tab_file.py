@@ -1,5 +1,6 @@
 import csv
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from classifier import file_report, file_summary
 from classifier.batch import STEP, ScoredFile
 from classifier.jobs import STOPPED, JobQueue
 from classifier.rows import open_table
+from classifier.tab_file import result_file
 
 
 @pytest.fixture
@@ -108,3 +110,14 @@ def test_hostile_cells_are_shown_as_text(classifier, tmp_path):
     rows = file_summary.choose_rows(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
     shown += file_report.rows_table(rows, classifier.tasks)
     assert "<img" not in shown and "<b>id" not in shown and "${" not in shown
+
+
+def test_two_tabs_may_ask_for_the_same_download_at_once(classifier, make, tmp_path):
+    queue = JobQueue(classifier, tmp_path / "jobs")
+    job = queue.submit(make(2000))
+    for _ in queue.watch(job):
+        pass
+    with ThreadPoolExecutor(4) as tabs:
+        paths = list(tabs.map(lambda _: result_file(job, "csv"), range(4)))
+    assert len(set(paths)) == 1
+    assert len(Path(paths[0]).read_text(encoding="utf-8").splitlines()) == 2001
