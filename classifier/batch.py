@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ClassifierError
 from .predict import Classifier, Result
@@ -31,7 +31,23 @@ ROUTE_COLUMNS = (
     "error",
 )
 
-#: Scores rows as `score_rows` does: classifier, rows, position of the text column.
+
+class Line(NamedTuple):
+    """A scored row as `ScoredFile` keeps it.
+
+    Attributes:
+        data: Its cells as JSON, without the line's end.
+        failed: Whether it has an error instead of results.
+        share: Share of the input read by then, 0 to 1; None for pipes. Up to two windows ahead of the row.
+    """
+
+    data: bytes
+    failed: bool
+    share: float | None
+
+
+#: Scores the rows of a table behind the first so many: what `score_lines` does, on this machine or elsewhere.
+Engine = Callable[[Classifier, Table, int], Iterator[Line]]
 
 
 @dataclass(frozen=True)
@@ -42,7 +58,7 @@ class Progress:
         rows: Rows done, those of earlier runs included.
         errors: Rows with an error among those of this run.
         rows_per_second: Of this run.
-        share: Share of the input read, 0 to 1; None for pipes. Up to two windows ahead of `rows`.
+        share: Share of the input read, 0 to 1, as of the last row; None for pipes.
         seconds_left: Estimate; None while there is nothing to estimate it from.
     """
 
@@ -64,11 +80,11 @@ def result_columns(classifier: Classifier) -> list[str]:
 
 def result_cells(result: Result) -> list[Any]:
     """What scoring adds to one row, in the order of `result_columns`."""
-    route = result.route
+    route, shares = result.route, result.rounded
     cells: list[Any] = []
     for task, label in result.labels.items():
-        cells += (label, round(result.probabilities[task][label], 4))
-    codes = ", ".join(reason.code for reason in route.reasons)
+        cells += (label, shares[task][label])
+    codes = ", ".join([reason.code for reason in route.reasons])
     return [
         *cells,
         route.action,
@@ -78,7 +94,7 @@ def result_cells(result: Result) -> list[Any]:
         codes,
         result.tokens,
         result.truncated,
-        json.dumps(result.to_dict()["probabilities"], ensure_ascii=False, separators=(",", ":")),
+        json.dumps(shares, ensure_ascii=False, separators=(",", ":")),
         "",
     ]
 
@@ -108,6 +124,29 @@ def score_rows(classifier: Classifier, rows: Iterable[Row], text: int) -> Iterat
             yield [*row.cells, *result_cells(result)]
         else:
             yield [*row.cells, *empty, row.error or str(result)]
+
+
+def score_lines(classifier: Classifier, table: Table, done: int = 0) -> Iterator[Line]:
+    """Score the rows of a table, in order, on this machine.
+
+    Args:
+        classifier: The model.
+        table: The table, from its start.
+        done: Rows to skip, because they were scored before.
+
+    Raises:
+        ClassifierError: The table has fewer rows than that.
+    """
+    rows = iter(table)
+    if sum(1 for _ in islice(rows, done)) < done:
+        raise ClassifierError(f"{table.name!r} has fewer rows than were scored; run without --resume.")
+    for row in score_rows(classifier, rows, table.columns.index(table.text_column)):
+        yield Line(as_json(row), bool(row[-1]), table.share_read())
+
+
+def as_json(row: list[Any]) -> bytes:
+    """A scored row as one line of JSON, without the line's end."""
+    return json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "replace")
 
 
 class ScoredFile:
@@ -171,35 +210,31 @@ class ScoredFile:
                 if line.endswith("\n"):
                     yield json.loads(line)
 
-    def score(self, table: Table, classifier: Classifier) -> Generator[Progress, None, None]:
+    def score(
+        self, table: Table, classifier: Classifier, engine: Engine = score_lines
+    ) -> Generator[Progress, None, None]:
         """Score the rows that are missing; stop by closing this iterator: what is done is kept.
 
         Args:
             table: The table that the file was made for, from its start.
             classifier: The model.
+            engine: What scores.
 
         Yields:
             The progress, after every STEP rows and at the end.
         """
         with self.path.open("r+b") as file:
-            done = _cut_to_whole_lines(file) - 1
-            rows = iter(table)
-            if sum(1 for _ in islice(rows, done)) < done:
-                raise ClassifierError(f"{table.name!r} has fewer rows than were scored; run without --resume.")
-            started, errors, first = time.perf_counter(), 0, done
-            skipped_share = table.share_read() or 0.0
-            scored = score_rows(classifier, rows, table.columns.index(table.text_column))
-            while step := list(islice(scored, STEP)):
-                lines = [json.dumps(row, ensure_ascii=False, default=str) for row in step]
-                file.write(("\n".join(lines) + "\n").encode("utf-8", "replace"))
+            done = first = _cut_to_whole_lines(file) - 1
+            errors, started = 0, time.perf_counter()
+            lines = engine(classifier, table, done)
+            while step := list(islice(lines, STEP)):
+                file.write(b"\n".join(line.data for line in step) + b"\n")
                 file.flush()
                 done += len(step)
-                errors += sum(bool(row[-1]) for row in step)
-                seconds = time.perf_counter() - started
-                share = table.share_read()
-                read = (share or 0.0) - skipped_share
-                left = seconds * (1 - (share or 0.0)) / read if read > 0 else None
-                yield Progress(done, errors, (done - first) / seconds, share, left)
+                errors += sum(line.failed for line in step)
+                rate, share = (done - first) / (time.perf_counter() - started), step[-1].share
+                left = done * (1 - share) / share / rate if share else None
+                yield Progress(done, errors, rate, share, left)
 
 
 def _cut_to_whole_lines(file: Any) -> int:

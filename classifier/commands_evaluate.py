@@ -21,13 +21,17 @@ def add_commands(add: AddCommand) -> None:
     add_model(evaluate)
     evaluate.add_argument("--data", metavar="FILE", help="labelled messages, one column per task")
     evaluate.add_argument("--noisy", action="store_true", help="also score a fixed noisy copy of the messages")
+    evaluate.add_argument(
+        "--against", nargs="+", metavar="FILE", help="also score baselines that learn from these labelled messages"
+    )
     evaluate.add_argument("--report", metavar="FOLDER", help="write report.md, its plots and report.json there")
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default 0)")
     evaluate.add_argument("--json", action="store_true", help="print all scores as JSON")
     suite = evaluate.add_argument_group("benchmarks", "train on a public benchmark and score its test split")
     suite.add_argument("--suite", choices=("seed", "clinc150", "banking77"), help="the benchmark, in place of --data")
     suite.add_argument(
-        "--base", default="distilbert-base-uncased", help="encoder: folder or Hub name (default: %(default)s)"
+        "--base",
+        help="encoder: folder or Hub name (default: distilbert-base-uncased); with --against a further baseline",
     )
     suite.add_argument("--source", metavar="FOLDER", help="holds <benchmark>/<split>.jsonl.gz; the Hub if left out")
     suite.add_argument("--out", default="runs/suite", metavar="PATH", help="the run's files stand in PATH-<suite>.run")
@@ -65,13 +69,16 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.suite is not None:
         _suite(args)
         return
-    from .data import read_examples
+    from .data import concatenate, read_examples
     from .predict import Classifier
-    from .report import evaluation_report, scores_table, write_report
+    from .report import evaluation_report, scores_table, with_baselines, write_report
 
     classifier = Classifier.load(args.model, revision=args.revision)
     examples = read_examples(args.data, classifier.tasks)
     found = evaluation_report(classifier, examples, seed=args.seed, noisy=args.noisy)
+    if args.against:
+        train = concatenate([read_examples(path, classifier.tasks) for path in args.against])
+        found = with_baselines(found, classifier, examples, train, args.base)
     if args.report:
         write_report(args.report, found, classifier, examples)
     print(json.dumps(found, ensure_ascii=False) if args.json else scores_table(found))
@@ -87,11 +94,11 @@ def _suite(args: argparse.Namespace) -> None:
         if not mark:
             raise ClassifierError(f"--set {word!r} has no '='; expected for instance --set learning_rate=1e-4.")
         changes[name] = value
-    out = Path(f"{args.out}-{args.suite}")
+    out, base = Path(f"{args.out}-{args.suite}"), args.base or "distilbert-base-uncased"
     if args.suite == "seed":
-        found, table = run_seed(args.base, out, folder=args.source, overrides=changes), seed_table
+        found, table = run_seed(base, out, folder=args.source, overrides=changes), seed_table
     else:
-        found = run_standard(args.suite, args.base, out, folder=args.source, overrides=changes)
+        found = run_standard(args.suite, base, out, folder=args.source, overrides=changes)
         table = standard_table
     print(json.dumps(found, ensure_ascii=False) if args.json else table(found))
 

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import json
 import sys
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,8 @@ def add_commands(add: AddCommand) -> None:
     score.add_argument("--resume", action="store_true", help="go on where a run that was stopped or killed came to")
     score.add_argument("--stream", action="store_true", help="answer the lines of standard input as they come")
     score.add_argument("--threads", type=int, metavar="N", help="batches that run at a time; one a core by default")
+    score.add_argument("--engine", choices=["local", "ray"], default="local", help="this machine, or a Ray cluster")
+    score.add_argument("--address", help="of a running Ray cluster, HOST:PORT or auto; else Ray starts one here")
     score.add_argument("--quiet", action="store_true", help="no progress bar")
     score.add_argument("--json", action="store_true", help="a JSON summary of each file on standard error")
     add_model(score)
@@ -51,6 +54,8 @@ def add_commands(add: AddCommand) -> None:
     benchmark = add("benchmark", _benchmark, "Measure the speed of several ways to answer, side by side.")
     benchmark.add_argument("--data", metavar="FILE", help="messages, any table; the desk's examples if left out")
     benchmark.add_argument("--weights", metavar="FOLDER", help="float weights of the model, to compare with torch")
+    benchmark.add_argument("--distilbert", action="store_true", help="the shape of distilbert-base, random weights")
+    benchmark.add_argument("--rows", type=int, metavar="N", help="score a file of so many rows: speed and peak memory")
     benchmark.add_argument("--messages", type=int, default=1000, metavar="N", help="how many, spread over the file")
     benchmark.add_argument("--rounds", type=int, default=3, metavar="N")
     benchmark.add_argument("--threads", type=int, metavar="N", help="of every way; all cores if left out")
@@ -91,6 +96,10 @@ def _score(args: argparse.Namespace) -> None:
 
     if args.threads is not None and args.threads < 1:
         raise ClassifierError(f"--threads is {args.threads}; expected 1 or more.")
+    if args.address and args.engine != "ray":
+        raise ClassifierError("--address names a Ray cluster; add --engine ray.")
+    if args.engine == "ray" and (args.stream or "-" in args.inputs):
+        raise ClassifierError("--engine ray cannot read a pipe; give files or URLs, or leave it out.")
     if args.stream and (args.inputs, args.output) != (["-"], "-"):
         raise ClassifierError("--stream reads standard input and writes standard output; give - as the only input.")
     classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
@@ -113,6 +122,7 @@ def _benchmark(args: argparse.Namespace) -> None:
     from .benchmark import run_benchmark, table
     from .predict import Classifier
     from .rows import open_table
+    from .torch_ways import write_distilbert
 
     classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
     if args.data:
@@ -121,6 +131,19 @@ def _benchmark(args: argparse.Namespace) -> None:
             texts = [row.cells[at] for row in messages if not row.error]
     else:
         texts = list(classifier.tasks.examples)
+    if args.rows:
+        from .long_file import score_long_file  # not on Windows, which has no `resource`
+
+        chosen = {"--model": args.model, "--revision": args.revision, "--threads": args.threads}
+        options = [word for name, value in chosen.items() if value for word in (name, str(value))]
+        found = score_long_file(texts, args.rows, options)
+        print(json.dumps(found) if args.json else "\n".join(f"{name:16} {value:,}" for name, value in found.items()))
+        return
     texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
-    report = run_benchmark(classifier, texts, weights=args.weights, rounds=args.rounds)
+    with tempfile.TemporaryDirectory() as folder:
+        weights = args.weights
+        if args.distilbert:
+            write_distilbert(folder, classifier, texts)
+            weights, classifier = folder, Classifier.load(folder, threads=args.threads)
+        report = run_benchmark(classifier, texts, weights=weights, rounds=args.rounds)
     print(json.dumps(report, ensure_ascii=False) if args.json else table(report))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import confusion_matrix
 
 from .data import MISSING
 from .errors import ClassifierError
@@ -29,6 +29,7 @@ BINS = 15
 OVERALL = "overall"
 
 _SCORES = ("accuracy", "macro_f1", "weighted_f1", "ece", "roc_auc")
+_CLASS_SCORES = ("precision", "recall", "f1")
 
 
 def evaluate(
@@ -51,7 +52,8 @@ def evaluate(
     Returns:
         Plain data. Per task `accuracy`, `macro_f1`, `weighted_f1`, `ece`, `roc_auc` (None when a label never
         occurs), `n`, `interval` (95 %, of the accuracy), `intervals` of each score, `labels` (per class
-        `precision`, `recall`, `f1`, `n`), `worst` (the class of least F1) and `confusion` (rows are the truth).
+        `precision`, `recall`, `f1`, `n` and the `intervals` of the first three), `worst` (the class of least F1)
+        and `confusion` (rows are the truth).
         Under ``"overall"``: `all_right` (`share`, `n`, `interval` over the messages that have every label, None
         when there are none) and `cost` (`mean` per message, `interval`, `n`, `wrong` decisions by action taken,
         `costs`; None for desks without costs).
@@ -89,35 +91,46 @@ def _score_task(task: Task, probabilities: NDArray[Any], labels: NDArray[np.int6
     shares, truth = np.asarray(probabilities, np.float64)[rows], labels[rows]
     size = len(task.labels)
     predicted, confidence = shares.argmax(1), shares.max(1)
-    precision, recall, f1, support = precision_recall_fscore_support(
-        truth, predicted, labels=range(size), zero_division=0.0
-    )
+    support = np.bincount(truth, minlength=size)
     right = (predicted == truth).astype(float)
     actual, guessed = np.eye(size)[truth], np.eye(size)[predicted]
     bins = _bin_gaps(confidence, right)
     ranks = [_ranked(shares[:, label], truth == label) for label in range(size)] if np.all(support) else []
 
     def scores(weights: Floats) -> Floats:
-        macro, weighted = _f1(weights @ (actual * guessed), weights @ actual, weights @ guessed)
+        counts = weights @ (actual * guessed), weights @ actual, weights @ guessed
+        macro, weighted = _f1(*counts)
         auc = np.mean([_roc_auc(weights, *ranked) for ranked in ranks], axis=0) if ranks else np.nan
         total = weights.sum(1)
         columns = (weights @ right / total, macro, weighted, np.abs(weights @ bins).sum(1) / total, auc)
-        return np.column_stack(np.broadcast_arrays(*columns))
+        return np.column_stack([*np.broadcast_arrays(*columns), *_per_class(*counts)])
 
     values, bounds = bootstrap(scores, len(truth), rng)
-    found = {name: float(value) for name, value in zip(_SCORES, values, strict=True) if not np.isnan(value)}
+    classes = _classes(values[len(_SCORES) :], bounds[len(_SCORES) :], support, task)
+    found = {name: float(value) for name, value in zip(_SCORES, values, strict=False) if not np.isnan(value)}
     return {
         **dict.fromkeys(_SCORES),
         **found,
         "n": len(truth),
         "interval": bounds[0],
-        "intervals": {name: bound for name, bound in zip(_SCORES, bounds, strict=True) if name in found},
-        "labels": {
-            name: {"precision": float(p), "recall": float(r), "f1": float(f), "n": int(n)}
-            for name, p, r, f, n in zip(task.label_names, precision, recall, f1, support, strict=True)
-        },
-        "worst": task.label_names[min(np.flatnonzero(support), key=lambda position: f1[position])],
+        "intervals": {name: bound for name, bound in zip(_SCORES, bounds, strict=False) if name in found},
+        "labels": classes,
+        "worst": min((name for name in classes if classes[name]["n"]), key=lambda name: classes[name]["f1"]),
         "confusion": confusion_matrix(truth, predicted, labels=range(size)).tolist(),
+    }
+
+
+def _classes(values: Floats, bounds: list[list[float]], support: NDArray[np.int64], task: Task) -> dict[str, Any]:
+    """Precision, recall and F1 of each class with their intervals; undefined ones are 0 without an interval."""
+    table = np.nan_to_num(values).reshape(3, -1)
+    size = len(task.labels)
+    return {
+        name: {
+            **{score: float(table[row, place]) for row, score in enumerate(_CLASS_SCORES)},
+            "n": int(support[place]),
+            "intervals": {score: bounds[row * size + place] for row, score in enumerate(_CLASS_SCORES)},
+        }
+        for place, name in enumerate(task.label_names)
     }
 
 
@@ -218,6 +231,15 @@ def _all_right(right: NDArray[np.bool_], rng: np.random.Generator) -> dict[str, 
 def _mean(values: Floats, rng: np.random.Generator) -> tuple[float, list[float]]:
     means, bounds = bootstrap(lambda weights: (weights @ values / len(values))[:, None], len(values), rng)
     return float(means[0]), bounds[0]
+
+
+def _per_class(hits: Floats, actual: Floats, guessed: Floats) -> tuple[Floats, Floats, Floats]:
+    """Precision, recall and F1, (resamples, classes) each, of counts; NaN where there is nothing to divide by."""
+
+    def share(part: Floats, whole: Floats) -> Floats:
+        return np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0)
+
+    return share(hits, guessed), share(hits, actual), share(2 * hits, actual + guessed)
 
 
 def _f1(hits: Floats, actual: Floats, guessed: Floats) -> tuple[Floats, Floats]:

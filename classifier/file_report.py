@@ -2,25 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
-import json
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from .batch import ROUTE_COLUMNS, ScoredFile
+from .file_summary import LENGTHS, ScoredRow, Summary
 from .jobs import DONE, FAILED, RUNNING, STOPPED, WAITING, Job
 from .page import escape
 from .rows import Table
 from .tasks import Label, TaskSet
-
-#: Rows of the table on the page; the download has all.
-SHOWN_ROWS = 200
-
-#: Upper ends of the classes of message length, in tokens.
-LENGTHS = (8, 16, 32, 64, 128)
 
 #: Characters of a cell that the page shows.
 SHOWN_CHARACTERS = 300
@@ -35,118 +24,6 @@ _STATES = {
     STOPPED: ("⏹️", "Stopped", "warn"),
     FAILED: ("⚠️", "Failed", "bad"),
 }
-
-
-@dataclass
-class Summary:
-    """Counts over the scored rows of a file.
-
-    Attributes:
-        rows: All rows.
-        errors: Rows with an error; they count nowhere else.
-        automatic: Rows that are answered without a person.
-        labels: Task to label to rows.
-        pairs: Labels of the first and second task to rows.
-        confidence: Task to rows by confidence, in tenths (0 to 9).
-        lengths: Rows by class of length, one more than LENGTHS.
-    """
-
-    rows: int = 0
-    errors: int = 0
-    automatic: int = 0
-    labels: dict[str, Counter[str]] = field(default_factory=dict)
-    pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
-    confidence: dict[str, Counter[int]] = field(default_factory=dict)
-    lengths: Counter[int] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True)
-class ScoredRow:
-    """A row as the page shows it.
-
-    Attributes:
-        number: Its place in the file, from 1.
-        text: The message.
-        labels: Task to label; empty for a row with an error.
-        confidence: Task to probability of its label.
-        details: The other result columns by name.
-    """
-
-    number: int
-    text: str
-    labels: dict[str, str]
-    confidence: dict[str, float]
-    details: dict[str, Any]
-
-    @property
-    def doubt(self) -> float:
-        """1 minus the confidence of the least sure task; 2 for a row with an error, so that it comes first."""
-        return 1 - min(self.confidence.values()) if self.confidence else 2.0
-
-    @property
-    def probabilities(self) -> dict[str, dict[str, float]]:
-        """Task to label to probability; only for rows without an error."""
-        found: dict[str, dict[str, float]] = json.loads(self.details["probabilities"])
-        return found
-
-
-def scored_rows(scored: ScoredFile, tasks: TaskSet) -> Iterator[ScoredRow]:
-    """The rows of a scored file, read as a stream."""
-    names = [name for task in tasks.task_names for name in (task, f"{task}_confidence")]
-    start = len(scored.columns) - len(names) - len(ROUTE_COLUMNS)
-    text = scored.columns.index(scored.header["text_column"])
-    for number, row in enumerate(scored.rows(), 1):
-        found = row[start : start + len(names)]
-        sure = found[0] is not None
-        yield ScoredRow(
-            number,
-            "" if row[text] is None else str(row[text]),
-            dict(zip(tasks.task_names, found[::2], strict=True)) if sure else {},
-            dict(zip(tasks.task_names, found[1::2], strict=True)) if sure else {},
-            dict(zip(ROUTE_COLUMNS, row[start + len(names) :], strict=True)),
-        )
-
-
-def summarise(scored: ScoredFile, tasks: TaskSet) -> Summary:
-    """Count the rows of a scored file."""
-    names = tasks.task_names
-    summary = Summary(labels={task: Counter() for task in names}, confidence={task: Counter() for task in names})
-    for row in scored_rows(scored, tasks):
-        summary.rows += 1
-        if not row.labels:
-            summary.errors += 1
-            continue
-        summary.automatic += bool(row.details["automatic"])
-        for task, label in row.labels.items():
-            summary.labels[task][label] += 1
-            summary.confidence[task][min(9, int(10 * row.confidence[task]))] += 1
-        if len(names) > 1:
-            summary.pairs[row.labels[names[0]], row.labels[names[1]]] += 1
-        summary.lengths[sum(row.details["tokens"] > end for end in LENGTHS)] += 1
-    return summary
-
-
-def choose_rows(
-    scored: ScoredFile, tasks: TaskSet, *, label: str = "", most_confidence: float = 1.0, by_doubt: bool = True
-) -> list[ScoredRow]:
-    """At most SHOWN_ROWS rows.
-
-    Args:
-        scored: The scored file.
-        tasks: The model's tasks.
-        label: Only rows with this answer, as ``"task: label"``; all if empty.
-        most_confidence: Only rows whose least sure task is at most so sure, 0 to 1.
-        by_doubt: The most doubtful first, else in the order of the file.
-    """
-    task, _, wanted = label.partition(": ")
-    chosen = (
-        row
-        for row in scored_rows(scored, tasks)
-        if (not label or row.labels.get(task) == wanted) and 1 - row.doubt <= most_confidence
-    )
-    return (
-        heapq.nlargest(SHOWN_ROWS, chosen, key=lambda row: row.doubt) if by_doubt else list(islice(chosen, SHOWN_ROWS))
-    )
 
 
 def facts(table: Table, rows: int) -> str:
@@ -183,12 +60,14 @@ def progress(job: Job, place: int) -> str:
     if job.state in (WAITING, RUNNING) and place:
         told.append(f"{place} file(s) came before and take turns with it")
     reason = f'<p class="notice tone-bad">{escape(job.error)}</p>' if job.error else ""
+    over = job.state not in (WAITING, RUNNING)
+    stay = "Its results are found by this id." if over else "You may close this page: the work goes on."
     return (
         f'<section class="job tone-{tone}"><p><span aria-hidden="true">{icon}</span> <b>{word}</b> '
         f"{escape(' · '.join([job.name, *told]))}</p>"
         f'<div class="bar" role="progressbar" aria-label="Progress" aria-valuemin="0" aria-valuemax="100" '
         f'aria-valuenow="{round(100 * share)}"><span style="width:{100 * share:.1f}%"></span></div>'
-        f'<p class="fine">Job <code>{escape(job.id)}</code>. You may close this page: the work goes on.</p>'
+        f'<p class="fine">Job <code>{escape(job.id)}</code>. {stay}</p>'
         f"{reason}</section>"
     )
 
@@ -244,7 +123,7 @@ def rows_table(rows: Sequence[ScoredRow], tasks: TaskSet) -> str:
             row.number,
             _short(row.text),
             *(
-                f"{tasks.task(task).label(label).icon} {Label(label).title} {row.confidence[task]:.0%}".strip()
+                f"{_unbroken(f'{tasks.task(task).label(label).icon} {Label(label).title}')} {row.confidence[task]:.0%}"
                 for task, label in row.labels.items()
             ),
             *([""] * (len(tasks.tasks) - len(row.labels))),
@@ -303,6 +182,11 @@ def _cell(cell: Any) -> str:
 def _short(cell: Any) -> str:
     text = "" if cell is None else str(cell)
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"
+
+
+def _unbroken(words: str) -> str:
+    """Words that stay on one line, so that narrow columns of a table break only between an answer and its share."""
+    return words.strip().replace(" ", "\u00a0")
 
 
 def _duration(seconds: float) -> str:

@@ -130,9 +130,9 @@ def add_noise(text: str, rng: random.Random, settings: NoiseSettings, tone: str 
     noisy = text
     if settings.names and rng.random() < settings.names:
         name = f"{rng.choice(_GIVEN)} {rng.choice(_FAMILY)}" if rng.random() < 0.7 else rng.choice(_GIVEN)
-        before = rng.random() < 0.5
+        ahead = rng.random() < 0.5
         noisy = (
-            rng.choice(_INTRODUCTIONS).format(name) + noisy if before else noisy + rng.choice(_SIGNATURES).format(name)
+            rng.choice(_INTRODUCTIONS).format(name) + noisy if ahead else noisy + rng.choice(_SIGNATURES).format(name)
         )
     if rng.random() < settings.slang:
         noisy = _SLANG_PATTERN.sub(lambda found: _SLANG[found[0].lower()], noisy)

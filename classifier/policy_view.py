@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .budget import Curve
 from .errors import ClassifierError
-from .file_report import scored_rows
+from .file_summary import scored_rows
 from .jobs import Job
 from .page import escape
 from .routing import Policy

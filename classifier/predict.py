@@ -66,15 +66,20 @@ class Result:
         """Task to the probability of its label."""
         return {task: self.probabilities[task][label] for task, label in self.labels.items()}
 
+    @property
+    def rounded(self) -> dict[str, dict[str, float]]:
+        """The probabilities as every interface shows them."""
+        return {
+            task: {label: round(share, 4) for label, share in shares.items()}
+            for task, shares in self.probabilities.items()
+        }
+
     def to_dict(self) -> dict[str, Any]:
         """The result as plain data: a key per task, then the details."""
         return {
             **self.labels,
             "confidence": {task: round(share, 4) for task, share in self.confidence.items()},
-            "probabilities": {
-                task: {label: round(share, 4) for label, share in shares.items()}
-                for task, shares in self.probabilities.items()
-            },
+            "probabilities": self.rounded,
             "route": self.route.to_dict(),
             "tokens": self.tokens,
             "truncated": self.truncated,
@@ -89,7 +94,7 @@ class _Window:
 
     Attributes:
         texts: The messages, in their order, (n,).
-        ordered: The distinct ones that can be read, by length in tokens, (m,).
+        ordered: The distinct ones that can be read, the longest in tokens first, (m,).
         encodings: Their tokens, (m,).
         cut: Whether the model reads only their beginning, (m,).
         errors: Position in `texts` to what is wrong there.
@@ -104,13 +109,16 @@ class _Window:
     tokenize_seconds: float
 
     def feeds(self, most: int = BATCH_TOKENS) -> Iterator[dict[str, NDArray[np.int64]]]:
-        """Inputs of the model for each batch of `encodings`, (batch, tokens), at most `most` tokens each."""
+        """Inputs of the model for each batch of `encodings`, (batch, tokens), at most `most` tokens each.
+
+        Batches of the longest messages come first, so that no core waits long for the last one.
+        """
         ids = [encoding.ids for encoding in self.encodings]
         lengths = list(map(len, ids))
         start = 0
         for end in range(1, len(ids) + 1):
-            if end == len(ids) or lengths[end] * (end + 1 - start) > most:
-                real = np.arange(lengths[end - 1]) < np.array(lengths[start:end])[:, None]
+            if end == len(ids) or lengths[start] * (end + 1 - start) > most:
+                real = np.arange(lengths[start]) < np.array(lengths[start:end])[:, None]
                 input_ids = np.zeros(real.shape, np.int64)
                 input_ids[real] = np.fromiter(chain.from_iterable(ids[start:end]), np.int64)
                 yield {"input_ids": input_ids, "attention_mask": real.astype(np.int64)}
@@ -235,14 +243,13 @@ class Classifier:
         try:
             for chunk in _windows(texts):
                 window = self._read_window(chunk, return_errors)
-                # Batches of the longest messages first, so that no core waits long for the last one.
-                futures = [self._pool.submit(self._run, feed) for feed in reversed(list(window.feeds()))][::-1]
-                # Results are made while the next window's batches run.
+                futures = [self._pool.submit(self._run, feed) for feed in window.feeds()]
+                # The results of a batch are made while others run, of this window and of the next.
                 ready, running = running, (window, futures)
                 if ready:
-                    yield from self._results(ready[0], [future.result() for future in ready[1]])
+                    yield from self._results(ready[0], (future.result() for future in ready[1]))
             if running:
-                yield from self._results(running[0], [future.result() for future in running[1]])
+                yield from self._results(running[0], (future.result() for future in running[1]))
         finally:
             for future in running[1] if running else []:
                 future.cancel()
@@ -300,7 +307,7 @@ class Classifier:
                 errors[index] = ClassifierError(f"The message {text[:40]!r} holds nothing to read; write a few words.")
         if errors and not return_errors:
             raise errors[min(errors)]
-        ordered = sorted(found, key=lambda text: len(found[text]))
+        ordered = sorted(found, key=lambda text: len(found[text]), reverse=True)
         cut = [len(text) > len(clean[text]) or bool(found[text].overflowing) for text in ordered]
         seconds = (time.perf_counter() - started) / len(texts)
         return _Window(texts, ordered, [found[text] for text in ordered], cut, errors, seconds)
@@ -323,36 +330,34 @@ class Classifier:
         return text[:limit].encode("utf-8", "replace").decode("utf-8")
 
     def _results(
-        self, window: _Window, runs: Sequence[tuple[Sequence[NDArray[np.float32]], float]]
+        self, window: _Window, runs: Iterable[tuple[Sequence[NDArray[np.float32]], float]]
     ) -> Iterator[Result | ClassifierError]:
-        """Results of a window in the order of its texts, from the logits of its batches."""
+        """Results of a window in the order of its texts, from the logits of its batches and the seconds they took."""
         made: dict[str, Result] = {}
-        seconds = (took / len(values[0]) for values, took in runs for _ in range(len(values[0])))
-        shares = self._calibrated([values for values, _ in runs])
-        for text, encoding, cut, own, model in zip(
-            window.ordered, window.encodings, window.cut, shares, seconds, strict=True
-        ):
-            latency = {"tokenize": window.tokenize_seconds, "model": model}
-            made[text] = self._result(text, own, len(encoding), cut, latency)
+        messages = zip(window.ordered, window.encodings, window.cut, strict=True)
+        for values, took in runs:
+            shares = self._calibrated([values])
+            tokenize, model = 1000 * window.tokenize_seconds, 1000 * took / len(values[0])
+            for probabilities, (text, encoding, cut) in zip(shares, messages, strict=False):
+                started = time.perf_counter()
+                route = self.policy.route(probabilities, text)
+                routed = 1000 * (time.perf_counter() - started)
+                made[text] = Result(
+                    labels={task: max(own, key=own.__getitem__) for task, own in probabilities.items()},
+                    probabilities=probabilities,
+                    route=route,
+                    tokens=len(encoding),
+                    truncated=cut,
+                    latency_ms={
+                        "tokenize": tokenize,
+                        "model": model,
+                        "route": routed,
+                        "total": tokenize + model + routed,
+                    },
+                    model=self.model,
+                )
         for index, text in enumerate(window.texts):
             yield window.errors[index] if index in window.errors else made[text]
-
-    def _result(
-        self, text: str, probabilities: dict[str, dict[str, float]], tokens: int, cut: bool, latency: dict[str, float]
-    ) -> Result:
-        started = time.perf_counter()
-        route = self.policy.route(probabilities, text)
-        latency["route"] = time.perf_counter() - started
-        latency["total"] = sum(latency.values())
-        return Result(
-            labels={task: max(shares, key=shares.__getitem__) for task, shares in probabilities.items()},
-            probabilities=probabilities,
-            route=route,
-            tokens=tokens,
-            truncated=cut,
-            latency_ms={step: 1000 * value for step, value in latency.items()},
-            model=self.model,
-        )
 
     def _calibrated(self, batches: Sequence[Sequence[NDArray[np.float32]]]) -> Iterator[dict[str, dict[str, float]]]:
         """Task to label to probability, for each message of the batches, from each task's logits, (batch, labels)."""

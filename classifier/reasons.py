@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal
 
 Priority = Literal["P1", "P2", "P3", "P4"]
@@ -102,7 +103,7 @@ def capitalised(sentence: str) -> str:
 
 def first_two(shares: Mapping[str, float]) -> list[tuple[str, float]]:
     """The two most probable labels with their shares."""
-    return sorted(shares.items(), key=lambda item: -item[1])[:2]
+    return sorted(shares.items(), key=itemgetter(1), reverse=True)[:2]
 
 
 def likely(shares: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .data import MISSING, Examples, noisy_copy
+from .data import MISSING, Examples, deduplicate, noisy_copy
 from .evaluate import BINS, OVERALL, evaluate, score
 from .folder import write_json
 from .predict import Classifier
@@ -72,6 +72,28 @@ def evaluation_report(
             if name != OVERALL
         }
     return found
+
+
+def with_baselines(
+    found: Mapping[str, Any], classifier: Classifier, examples: Examples, train: Examples, base: str | None = None
+) -> dict[str, Any]:
+    """Add under ``"overall"`` what baselines reach on the same messages, as `baselines`.
+
+    Args:
+        found: What `evaluation_report` found.
+        classifier: The model, for its tasks and policy.
+        examples: The messages.
+        train: What the baselines learn from; messages that are also in `examples` are left out.
+        base: Encoder of the baseline on frozen vectors; left out if None.
+    """
+    from .baselines import baselines
+
+    answers = baselines(deduplicate(train, [examples]), examples.texts, classifier.tasks, base=base)
+    scored = {
+        name: evaluate(shares, examples.labels, classifier.tasks, policy=classifier.policy)
+        for name, shares in answers.items()
+    }
+    return {**found, OVERALL: {**found[OVERALL], "baselines": scored}}
 
 
 def error_patterns(texts: list[str], predicted: Any, truth: Any, names: tuple[str, ...]) -> dict[str, Any]:
@@ -207,18 +229,35 @@ def _overall_lines(overall: Mapping[str, Any]) -> list[str]:
             for task, gap in overall["robustness"].items()
         )
         lines += ["", f"Accuracy on a noisy copy of the messages: {gaps}."]
+    if "baselines" in overall:
+        lines += ["", *_baselines_table(overall["baselines"])]
     if "latency_ms" in overall:
         times = overall["latency_ms"]
         lines += ["", f"Latency: median {times['median']:.1f} ms, 95th percentile {times['p95']:.1f} ms a message."]
     return lines
 
 
+def _baselines_table(baselines: Mapping[str, Any]) -> list[str]:
+    tasks = [name for name in next(iter(baselines.values())) if name != OVERALL]
+    lines = [f"| baseline | {' | '.join(tasks)} | all tasks right | cost |", f"|---|{'---|' * (len(tasks) + 2)}"]
+    for name, scores in baselines.items():
+        together, cost = scores[OVERALL]["all_right"], scores[OVERALL]["cost"]
+        cells = [_share(scores[task]["accuracy"], scores[task]["interval"]) for task in tasks]
+        cells += [_share(together["share"], together["interval"]) if together else ""]
+        lines.append(f"| {name} | {' | '.join(cells)} | {format(cost['mean'], '.2f') if cost else ''} |")
+    return lines
+
+
 def _labels_table(scores: Mapping[str, Any]) -> list[str]:
+    def cell(label: Mapping[str, Any], score: str) -> str:
+        bounds = label["intervals"][score]
+        return f"{label[score]:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
+
     rows = [
-        f"| {name} | {label['precision']:.3f} | {label['recall']:.3f} | {label['f1']:.3f} | {label['n']} |"
+        f"| {name} | {' | '.join(cell(label, score) for score in ('precision', 'recall', 'f1'))} | {label['n']} |"
         for name, label in scores["labels"].items()
     ]
-    return ["| label | precision | recall | F1 | n |", "|---|---|---|---|---|", *rows]
+    return ["| label | precision (95 %) | recall (95 %) | F1 (95 %) | n |", "|---|---|---|---|---|", *rows]
 
 
 def _patterns_table(patterns: Mapping[str, Any]) -> list[str]:

@@ -96,6 +96,10 @@ class Policy(Strict):
     def _always(self) -> Terms:
         return Terms(terms=self.always_escalate)
 
+    @cached_property
+    def _same_cost(self) -> float:
+        return SAME_COST * max((cost for row in self.costs.values() for cost in row.values()), default=1.0)
+
     @classmethod
     def from_dict(cls, data: Mapping[str, Any], *, where: str = "The policy") -> Policy:
         """Read a policy.
@@ -218,9 +222,11 @@ class Policy(Strict):
             return {}
         shares = probabilities[self.action_task]
         costs = self.costs or {chosen: {right: float(right != chosen) for right in shares} for chosen in shares}
-        step = SAME_COST * max(cost for row in costs.values() for cost in row.values())
-        expected = {chosen: sum(share * costs[chosen][right] for right, share in shares.items()) for chosen in shares}
-        least = min(expected.values()) + step
+        expected = {
+            chosen: sum([share * row[right] for right, share in shares.items()])
+            for chosen, row in ((chosen, costs[chosen]) for chosen in shares)
+        }
+        least = min(expected.values()) + self._same_cost
         best = max((action for action, cost in expected.items() if cost <= least), key=self._caution)
         return {best: expected.pop(best)} | dict(sorted(expected.items(), key=lambda item: item[1]))
 

@@ -86,7 +86,8 @@ class Condition(Terms):
         """
         shares = {}
         for task, labels in self.labels.items():
-            shares[task] = sum(probabilities[task][label] for label in labels)
+            own = probabilities[task]
+            shares[task] = sum([own[label] for label in labels])
             if shares[task] < self.at_least:
                 return None
         term = self.found_in(text)

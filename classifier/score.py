@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from queue import Empty, SimpleQueue
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
-from .batch import Progress, ScoredFile
+from .batch import Engine, Progress, ScoredFile, score_lines
 from .errors import ClassifierError
 from .predict import WINDOW, Classifier, Result
 from .rows import open_table
@@ -30,6 +30,8 @@ class ScoreOptions:
         encoding: Of text input; detected if None.
         format: Of the output; by its ending if None.
         resume: Go on where a run that was killed stopped.
+        engine: ``"local"`` for this machine, ``"ray"`` for a cluster.
+        address: Of a running Ray cluster; Ray's own choice if None.
     """
 
     text_column: str | None = None
@@ -37,6 +39,8 @@ class ScoreOptions:
     encoding: str | None = None
     format: str | None = None
     resume: bool = False
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
 
 
 def plan(inputs: Sequence[str], output: str, format: str | None = None) -> list[tuple[str, str]]:
@@ -111,6 +115,11 @@ def score_file(classifier: Classifier, source: str, target: str, options: ScoreO
         ClassifierError: The input cannot be read, or the output not be written.
     """
     format = output_format(target, options.format)  # a wrong name is noticed before the work
+    engine: Engine = score_lines
+    if options.engine == "ray":
+        from .ray_engine import RayEngine
+
+        engine = RayEngine(source, delimiter=options.delimiter, encoding=options.encoding, address=options.address)
     checkpoint = checkpoint_path(target)
     with open_table(
         source, text_column=options.text_column, delimiter=options.delimiter, encoding=options.encoding
@@ -121,7 +130,7 @@ def score_file(classifier: Classifier, source: str, target: str, options: ScoreO
             scored = ScoredFile.create(checkpoint, table, classifier, resume=options.resume)
         except OSError as error:
             raise ClassifierError(f"{str(checkpoint)!r} cannot be written: {error.strerror}. Check the path.") from None
-        yield from scored.score(table, classifier)
+        yield from scored.score(table, classifier, engine)
     write_table(scored.columns, scored.rows, target, format)
     checkpoint.unlink()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import gradio as gr
 
-from . import file_report, page
+from . import file_report, file_summary, page
 from .errors import ClassifierError
 from .jobs import DONE, FAILED, FINAL, STOPPED, Job, JobQueue
 from .rows import open_table
@@ -95,7 +95,7 @@ class _FileTab:
         ]
         with gr.Row(elem_id="file-filters"):
             self.label = gr.Dropdown(label="Show rows with", choices=[("any answer", ""), *labels], value="")
-            self.sure = gr.Slider(0, 100, 100, step=1, label="Show rows up to this confidence, in per cent")
+            self.sure = gr.Slider(0, 100, 100, step=1, label="Up to this confidence (%)")
             self.order = gr.Dropdown(label="Order", choices=["most doubtful first", "as in the file"])
         self.rows = gr.HTML(elem_id="file-rows")
 
@@ -108,7 +108,7 @@ class _FileTab:
         self.file.change(self.inspect, self.file, read, **_PRIVATE)
         for button, path in self.samples:
             button.click(lambda path=str(path): path, None, self.file, queue=False, **_PRIVATE)
-        self.column.input(self.choose, [self.file, self.column], [self.facts, self.preview], **_PRIVATE)
+        self.column.input(self.choose, [self.file, self.column], self.preview, **_PRIVATE)
         self.start.click(self.run, [self.file, self.column], shown, **_WATCH, **_PRIVATE)
         self.stop.click(self.halt, self.id, None, queue=False, **_PRIVATE)
         self.id.submit(self.follow, self.id, shown, **_WATCH, **_PRIVATE)
@@ -131,12 +131,12 @@ class _FileTab:
         except ClassifierError as error:
             return gr.Dropdown(choices=[], value=None), page.problem(str(error)), ""
 
-    def choose(self, path: str | None, column: str | None) -> tuple[str, str]:
-        """Show the file again with another text column."""
+    def choose(self, path: str | None, column: str | None) -> str:
+        """Show the first rows again with another text column."""
         if path is None:
-            return "", ""
+            return ""
         with self._open(path, column) as table:
-            return file_report.facts(table, sum(1 for _ in table)), file_report.preview(table)
+            return file_report.preview(table)
 
     def _open(self, path: str, column: str | None = None) -> Any:
         limits = self.jobs.limits
@@ -184,8 +184,8 @@ class _FileTab:
         return file_report.progress(job, self.jobs.place(job))
 
     def _result(self, job: Job) -> tuple[str, str, Any]:
-        summary = file_report.summarise(job.scored, self.tasks)
-        rows = file_report.choose_rows(job.scored, self.tasks)
+        summary = file_summary.summarise(job.scored, self.tasks)
+        rows = file_summary.choose_rows(job.scored, self.tasks)
         download = gr.DownloadButton(value=result_file(job, "csv"), interactive=True)
         report = file_report.speed(job) + file_report.charts(summary, self.tasks)
         return report, file_report.rows_table(rows, self.tasks), download
@@ -201,7 +201,7 @@ class _FileTab:
         """The rows that fit the filters."""
         if not id:
             return ""
-        rows = file_report.choose_rows(
+        rows = file_summary.choose_rows(
             self.jobs.get(id).scored,
             self.tasks,
             label=label or "",

@@ -15,7 +15,7 @@ import socket
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml
 
@@ -260,7 +260,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer({"_id": oid, "id": repo, "sha": oid, "private": found.private, "siblings": files})
 
     def tree(self, kind: str, repo: str, revision: str) -> None:
-        found = self._repo(kind, repo)
+        self._answer(self._listed(self._repo(kind, repo), revision))
+
+    def paths_info(self, kind: str, repo: str, revision: str) -> None:
+        asked = parse_qs(self.body.decode())["paths"]
+        self._answer([row for row in self._listed(self._repo(kind, repo), revision) if row["path"] in asked])
+
+    def _listed(self, found: Repo, revision: str) -> list[dict]:
         rows = []
         for path, data in sorted(found.commits[self._commit(found, revision)].items()):
             row = {"type": "file", "path": path, "size": len(data), "oid": blob_id(data)}
@@ -268,7 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
                 lfs = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": len(pointer(data))}
                 row |= {"oid": blob_id(pointer(data)), "lfs": lfs}
             rows.append(row)
-        self._answer(rows)
+        return rows
 
     def resolve(self, repo: str, revision: str, path: str, kind: str = "model") -> None:
         found = self._repo(kind, repo)
@@ -278,11 +284,11 @@ class _Handler(BaseHTTPRequestHandler):
             raise Refusal(404, "Entry not found", "EntryNotFound")
         etag = hashlib.sha256(data).hexdigest() if path.endswith(LFS_ENDINGS) else blob_id(data)
         headers = {"X-Repo-Commit": oid, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
-        start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if start:
-            first = int(start[1])
-            headers["Content-Range"] = f"bytes {first}-{len(data) - 1}/{len(data)}"
-            return self._answer(data[first:], 206, headers)
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if asked:
+            first, last = int(asked[1]), min(int(asked[2] or len(data)), len(data) - 1)
+            headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
+            return self._answer(data[first : last + 1], 206, headers)
         self._answer(self.hub.altered.get(path, data), 200, headers)
 
     def variable(self, repo: str) -> None:
@@ -391,6 +397,7 @@ ROUTES = [
     (("GET",), f"/api/{KIND}/{REPO}", _Handler.info),
     (("GET",), f"/api/{KIND}/{REPO}/revision/(?P<revision>[^/]+)", _Handler.info),
     (("GET",), f"/api/{KIND}/{REPO}/tree/(?P<revision>[^/]+)", _Handler.tree),
+    (("POST",), f"/api/{KIND}/{REPO}/paths-info/(?P<revision>[^/]+)", _Handler.paths_info),
     (("POST",), f"/api/{KIND}/{REPO}/preupload/(?P<revision>[^/]+)", _Handler.preupload),
     (("POST",), f"/api/{KIND}/{REPO}/commit/(?P<revision>[^/]+)", _Handler.commit),
     (("POST",), f"/api/spaces/{REPO}/variables", _Handler.variable),

@@ -22,7 +22,7 @@ def examples():
 
 def test_the_baselines_give_probabilities_for_every_labelled_task():
     found = baselines(examples(), ["apple juice", "pear juice"], TASKS)
-    assert list(found) == ["random", "majority", "TF-IDF + logistic regression"]
+    assert list(found) == ["random", "majority", "keyword rules", "TF-IDF + logistic regression"]
     for shares in found.values():
         assert list(shares) == ["kind"]
         assert shares["kind"].shape == (2, 3)
@@ -46,3 +46,16 @@ def test_one_label_needs_no_classifier():
     train = examples()
     train.labels["kind"][:] = 1
     assert baselines(train, ["apple"], TASKS)["TF-IDF + logistic regression"]["kind"].tolist() == [[0, 1, 0]]
+
+
+def test_keyword_rules_count_words_and_fall_back_on_the_most_frequent_label():
+    train = examples()
+    train.labels["kind"][3] = MISSING  # one pear less: apples are the most frequent
+    shares = baselines(train, ["an apple and a pear, an apple", "pear tree", "nothing known"], TASKS)["keyword rules"]
+    assert shares["kind"].argmax(1).tolist() == [0, 1, 0]
+    assert not shares["kind"][:, 2].any()
+
+
+def test_messages_without_a_repeated_word_have_no_keywords():
+    train = Examples(["apple", "pear"], {"kind": np.array([0, 1]), "ripe": np.full(2, MISSING)})
+    assert baselines(train, ["apple"], TASKS)["keyword rules"]["kind"].tolist() == [[0.5, 0.5, 0.0]]

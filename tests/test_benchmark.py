@@ -3,9 +3,11 @@ import json
 import pytest
 
 from classifier.__main__ import main
-from classifier.benchmark import matmul_peak, operator_shares, run_benchmark
+from classifier.benchmark import run_benchmark
 from classifier.errors import ClassifierError
-from classifier.predict import Classifier
+from classifier.long_file import score_long_file
+from classifier.peak import matmul_peak, operator_shares
+from classifier.predict import WINDOW, Classifier
 
 TEXTS = ["please refund my card", "help", "what are your hours please", "my order is urgent"] * 4
 
@@ -15,8 +17,17 @@ def test_every_way_answers_the_same_messages_with_the_same_labels(tiny_folder):
     report = run_benchmark(classifier, TEXTS, weights=str(tiny_folder), rounds=2)
     names = [speed["name"] for speed in report["speeds"]]
     assert names[0] == "torch, batches of 32 padded to 128"
-    assert names[2:] == ["one message at a time", "classify_many", "score, CSV to CSV"]
-    assert [speed["label_agreement"] for speed in report["speeds"]] == [1.0] * 5
+    assert names[2:] == [
+        "torch, one message at a time",
+        "one message at a time",
+        "classify_many",
+        "score, CSV to CSV",
+    ]
+    assert [speed["label_agreement"] for speed in report["speeds"]] == [1.0] * 6
+    rates = {speed["name"]: speed["messages_per_second"] for speed in report["speeds"]}
+    for pair, ratio in report["times_as_fast"].items():
+        ours, theirs = pair.split(" / ")
+        assert ratio == pytest.approx(rates[ours] / rates[theirs], rel=0.05)
     assert report["speeds"][0]["ratio"] == 1.0
     for speed in report["speeds"]:
         first = report["speeds"][0]["messages_per_second"]
@@ -55,3 +66,16 @@ def test_no_messages_are_refused(classifier):
 def test_weights_that_are_none_are_refused(classifier, tmp_path):
     with pytest.raises(ClassifierError, match="no float weights"):
         run_benchmark(classifier, TEXTS, weights=str(tmp_path))
+
+
+def test_a_long_file_is_scored_to_its_end_and_checked(tiny_folder):
+    texts = [f"please refund order {number}" for number in range(2 * WINDOW)]
+    found = score_long_file(texts, 5000, ["--model", str(tiny_folder), "--quiet"])
+    assert (found["rows"], found["errors"]) == (5000, 0)
+    assert found["rows_per_second"] == pytest.approx(5000 / found["seconds"], rel=0.05)
+    assert 50 < found["peak_mebibytes"] < 1024
+
+
+def test_repeated_messages_may_not_flatter_a_long_file():
+    with pytest.raises(ClassifierError, match="1 different messages"):
+        score_long_file(["help"] * 10_000, 10_000)

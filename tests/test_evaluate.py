@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score, roc_auc_score
+from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score
 
 from classifier.__main__ import main
 from classifier.data import MISSING
@@ -41,6 +41,25 @@ def test_scores_are_those_of_scikit_learn():
     assert found["roc_auc"] == pytest.approx(roc_auc_score(labels["kind"], shares["kind"], multi_class="ovr"))
     assert sum(map(sum, found["confusion"])) == 400
     assert found["worst"] == min(found["labels"], key=lambda label: found["labels"][label]["f1"])
+
+
+def test_classes_have_the_scores_of_scikit_learn_and_intervals_around_them():
+    shares, labels = noisy_answers()
+    found = evaluate(shares, labels, TASKS)["kind"]["labels"]
+    expected = precision_recall_fscore_support(labels["kind"], shares["kind"].argmax(1))
+    for place, scores in enumerate(found.values()):
+        assert scores["n"] == expected[3][place]
+        for score, values in zip(("precision", "recall", "f1"), expected[:3], strict=True):
+            low, high = scores["intervals"][score]
+            assert scores[score] == pytest.approx(values[place]) and low < scores[score] < high
+
+
+def test_a_class_that_never_occurs_has_no_interval():
+    shares = {"kind": np.eye(3)[[0, 1, 1, 0]], "ripe": np.eye(2)[[0, 1, 1, 0]]}
+    found = evaluate(shares, {"kind": np.array([0, 1, 0, 0]), "ripe": np.full(4, MISSING)}, TASKS)["kind"]["labels"]
+    plum = list(found.values())[2]
+    assert (plum["precision"], plum["recall"], plum["f1"], plum["n"]) == (0, 0, 0, 0)
+    assert plum["intervals"] == {"precision": [], "recall": [], "f1": []}
 
 
 def test_tied_scores_count_half_in_the_roc_area():

@@ -62,3 +62,18 @@ def test_the_command_writes_a_report_with_plots(tiny_folder, tmp_path, capsys):
 def test_evaluate_takes_either_data_or_a_suite(words, capsys):
     assert main(["evaluate", *words]) == 2
     assert "either --data" in capsys.readouterr().err
+
+
+def test_baselines_learn_from_other_messages_and_stand_in_the_report(tiny_folder, tmp_path, capsys):
+    rows = [{"text": f"refund my order {n}", "intent": "refund_request"} for n in range(5)]
+    rows += [{"text": f"what are your hours {n}", "intent": "general_question"} for n in range(5)]
+    train, check = tmp_path / "train.jsonl", tmp_path / "check.jsonl"
+    train.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    check.write_text("".join(json.dumps(row | {"text": row["text"] + " please"}) + "\n" for row in rows[:7]))
+    command = ["evaluate", "--model", str(tiny_folder), "--data", str(check), "--against", str(train)]
+    assert main([*command, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["overall"]["baselines"]
+    assert list(found) == ["random", "majority", "keyword rules", "TF-IDF + logistic regression"]
+    assert found["TF-IDF + logistic regression"]["intent"]["accuracy"] == 1
+    assert main([*command, "--report", str(tmp_path / "report")]) == 0
+    assert "| keyword rules | 100.0 % (" in (tmp_path / "report" / "report.md").read_text()

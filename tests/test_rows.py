@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
+from classifier.delimited import NO_DELIMITER, find_delimiter
 from classifier.errors import ClassifierError
-from classifier.readers import NO_DELIMITER, find_delimiter
 from classifier.rows import open_table, unique_names
 from classifier.sources import detect_encoding
 from classifier.writers import neutralised, write_table

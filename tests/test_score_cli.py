@@ -141,3 +141,27 @@ def test_s3_in_and_out(run, monkeypatch):
     finally:
         server.stop()
         s3fs.S3FileSystem.clear_instance_cache()
+
+
+def test_the_hub_in_and_out(run, hub):
+    from huggingface_hub import HfApi, HfFileSystem
+
+    HfFileSystem.clear_instance_cache()
+    api = HfApi(endpoint=hub.url)
+    user = api.whoami()["name"]
+    api.create_repo(f"{user}/exports", repo_type="dataset")
+    api.upload_file(
+        path_or_fileobj=b"id,message\n1,please refund my card\n2,help me\n",
+        path_in_repo="may.csv",
+        repo_id=f"{user}/exports",
+        repo_type="dataset",
+    )
+    try:
+        url = f"hf://datasets/{user}/exports"
+        status, _, err = run(f"{url}/may.csv", "-o", f"{url}/scored.jsonl")
+        assert status == 0, err
+        repo = hub.repos["dataset", f"{user}/exports"]
+        rows = [json.loads(line) for line in repo.commits[repo.branches["main"]]["scored.jsonl"].splitlines()]
+        assert [row["id"] for row in rows] == ["1", "2"] and rows[0]["route_action"]
+    finally:
+        HfFileSystem.clear_instance_cache()

@@ -7,7 +7,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import app
-from classifier import file_report
+from classifier import file_report, file_summary
 from classifier.batch import STEP, ScoredFile
 from classifier.jobs import STOPPED, JobQueue
 from classifier.rows import open_table
@@ -75,7 +75,7 @@ def test_a_wrong_file_is_refused_with_one_sentence(served, tmp_path, content, co
 
 def test_counts_of_the_report_add_up(classifier, tmp_path):
     (tmp_path / "in.csv").write_text('message\nplease help me\n""\nrefund my card now\nplease help me\n')
-    summary = file_report.summarise(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
+    summary = file_summary.summarise(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
     assert (summary.rows, summary.errors) == (4, 1)
     for counts in (*summary.labels.values(), *summary.confidence.values(), summary.pairs, summary.lengths):
         assert counts.total() == 3
@@ -84,20 +84,20 @@ def test_counts_of_the_report_add_up(classifier, tmp_path):
 
 def test_rows_are_chosen_by_label_confidence_and_doubt(classifier, make):
     found = scored(classifier, make(500))
-    rows = file_report.choose_rows(found, classifier.tasks)
-    assert len(rows) == file_report.SHOWN_ROWS
+    rows = file_summary.choose_rows(found, classifier.tasks)
+    assert len(rows) == file_summary.SHOWN_ROWS
     assert [row.doubt for row in rows] == sorted((row.doubt for row in rows), reverse=True)
-    assert [row.number for row in file_report.choose_rows(found, classifier.tasks, by_doubt=False)] == [*range(1, 201)]
+    assert [row.number for row in file_summary.choose_rows(found, classifier.tasks, by_doubt=False)] == [*range(1, 201)]
     task = classifier.tasks.tasks[0]
     some = [
-        file_report.choose_rows(found, classifier.tasks, label=f"{task.name}: {label}") for label in task.label_names
+        file_summary.choose_rows(found, classifier.tasks, label=f"{task.name}: {label}") for label in task.label_names
     ]
     assert all(
         row.labels[task.name] == label for rows, label in zip(some, task.label_names, strict=True) for row in rows
     )
-    middle = sorted(1 - row.doubt for row in file_report.scored_rows(found, classifier.tasks))[250]
+    middle = sorted(1 - row.doubt for row in file_summary.scored_rows(found, classifier.tasks))[250]
     assert all(
-        1 - row.doubt <= middle for row in file_report.choose_rows(found, classifier.tasks, most_confidence=middle)
+        1 - row.doubt <= middle for row in file_summary.choose_rows(found, classifier.tasks, most_confidence=middle)
     )
 
 
@@ -105,6 +105,6 @@ def test_hostile_cells_are_shown_as_text(classifier, tmp_path):
     (tmp_path / "in.csv").write_text("<b>id</b>,message\n1,<img src=x onerror=alert(1)> ${evil} help\n")
     with open_table(tmp_path / "in.csv") as table:
         shown = file_report.preview(table) + file_report.facts(table, 1)
-    rows = file_report.choose_rows(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
+    rows = file_summary.choose_rows(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
     shown += file_report.rows_table(rows, classifier.tasks)
     assert "<img" not in shown and "<b>id" not in shown and "${" not in shown
