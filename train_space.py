@@ -18,15 +18,20 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 import gradio as gr
 
 from app import PAGE_FILES, THEME
-from classifier import headless, training_page
+from classifier import headless, training_page, training_report
 from classifier.bench import SLOTS, Bench
 from classifier.desks import DESKS
 from classifier.errors import ClassifierError
+from classifier.headless import settings_from
+from classifier.hub import push
 from classifier.settings import PRESETS
 from classifier.trainer import RunState, Trainer
 
 #: Encoders that the page offers; any other DistilBERT or BERT can be typed in.
 ENCODERS = ["sentence-transformers/all-MiniLM-L6-v2", "distilbert-base-uncased"]
+
+#: Tables that the page takes.
+ENDINGS = [".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz"]
 
 #: Seconds between two looks at the run.
 REFRESH = 2.0
@@ -49,9 +54,9 @@ def build_demo(trainer: Trainer, *, sign_in: bool = False) -> gr.Blocks:
         if sign_in:
             gr.LoginButton()
         with gr.Row(elem_id="bench"):
-            with gr.Column(scale=5, min_width=320):
+            with gr.Column(scale=5, min_width=320, elem_id="form"):
                 form = _form(bench)
-            with gr.Column(scale=7, min_width=320):
+            with gr.Column(scale=7, min_width=320, elem_id="progress"):
                 _run(demo, bench, form)
     demo.queue(max_size=WAITING_VISITORS)
     return demo
@@ -60,19 +65,23 @@ def build_demo(trainer: Trainer, *, sign_in: bool = False) -> gr.Blocks:
 def _form(bench: Bench) -> list[Any]:
     """What to train on, and with which recipe; returns the inputs in the order of `Bench.values`."""
     desks = [*((tasks.title, name) for name, tasks in DESKS.items()), ("My own labels", "own")]
-    desk = gr.Dropdown(desks, value=desks[0][1], label="1. Task set")
+    desk = gr.Dropdown(desks, value=desks[0][1], label="1. Task set", elem_id="desk")
     file = gr.File(
-        label="2. Table of labelled messages: CSV, TSV, JSON Lines or Parquet (none: the project's own)",
-        file_types=[".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz"],
-        height=120,
+        label="2. Your labelled messages", file_types=ENDINGS, height=140, elem_id="table", elem_classes="upload"
     )
-    text = gr.Dropdown([], label="Column with the message", visible=False)
-    own = gr.Dropdown([], label="Columns with labels; each becomes a task", multiselect=True, visible=False)
-    slots = [gr.Dropdown([], visible=False) for _ in range(SLOTS)]
-    base = gr.Dropdown(ENCODERS, value=ENCODERS[0], label="3. Base model", allow_custom_value=True)
+    gr.HTML(training_page.ABOUT_TABLES)
+    text = gr.Dropdown([], label="Column: message", visible=False, elem_id="text-column")
+    own = gr.Dropdown(
+        [], label="Columns with labels; each becomes a task", multiselect=True, visible=False, elem_id="own-columns"
+    )
+    slots = [gr.Dropdown([], visible=False, elem_classes="slot") for _ in range(SLOTS)]
+    base = gr.Dropdown(ENCODERS, value=ENCODERS[0], label="3. Base model", allow_custom_value=True, elem_id="base")
     with gr.Row():
-        recipe = gr.Dropdown(list(PRESETS), value="ours", label="Preset")
-        epochs = gr.Number(PRESETS["ours"]["epochs"], label="Epochs", minimum=1, precision=0)
+        recipes = [(training_page.recipe(name, values), name) for name, values in PRESETS.items()]
+        recipe = gr.Dropdown(recipes, value="ours", label="Preset", elem_id="preset", scale=3, min_width=200)
+        epochs = gr.Number(
+            PRESETS["ours"]["epochs"], label="Epochs", minimum=1, precision=0, elem_id="epochs", scale=1, min_width=80
+        )
     checking = gr.Button("4. Check the data", elem_id="check")
     found = gr.HTML(training_page.NOT_CHECKED, elem_id="found")
     form = [desk, file, base, recipe, epochs, text, own, *slots]
@@ -85,33 +94,30 @@ def _form(bench: Bench) -> list[Any]:
 
 def _run(demo: gr.Blocks, bench: Bench, form: list[Any]) -> None:
     """The run: its state, curves, log, report, comparison and push."""
+    nothing = RunState("idle")
     state = gr.HTML(training_page.banner(bench.trainer.state()), elem_id="run")
     with gr.Row(elem_id="run-buttons"):
         starting = gr.Button("Start", variant="primary", elem_id="start")
         stopping = gr.Button("Stop", elem_id="stop", interactive=False)
         resuming = gr.Button("Resume", elem_id="resume", interactive=False)
-    nothing = RunState("idle")
-    with gr.Row():
-        loss = gr.LinePlot(training_page.losses(nothing), x="step", y="loss", title="Training loss", height=240)
-        score = gr.LinePlot(
-            training_page.scores(nothing), x="step", y="macro-F1", color="task", title="Validation", height=240
-        )
+    with gr.Row(elem_id="curves"):
+        plot = {"x": "step", "height": 240, "min_width": 280, "visible": False}
+        loss = gr.LinePlot(training_page.losses(nothing), y="loss", title="Training loss", **plot)
+        score = gr.LinePlot(training_page.scores(nothing), y="macro-F1", color="task", title="Validation", **plot)
     with gr.Accordion("Log", open=False, elem_id="log"):
         log = gr.Textbox(lines=12, max_lines=12, label="What the run printed", autoscroll=True)
     with gr.Accordion("Report and comparison", elem_id="report"):
-        report = gr.HTML(training_page.report(None))
-        curves = gr.Image(visible=False, label="Loss and validation", buttons=["download"])
-        comparing = gr.Button("Compare with the current model", elem_id="compare")
-        compared = gr.HTML()
+        report = gr.HTML(training_report.report(None))
+        comparing = gr.Button("Compare with the current model", elem_id="compare", interactive=False)
+        compared = gr.HTML(elem_id="compared")
     with gr.Accordion("Push to the Hub", elem_id="push"):
-        with gr.Row():
-            repo = gr.Textbox(label="Repository", placeholder="your-name/your-model")
-            private = gr.Checkbox(True, label="Private, if it is new")
-        pushing = gr.Button("Push", elem_id="send")
-        pushed = gr.HTML()
+        repo = gr.Textbox(label="Repository", placeholder="your-name/your-model", elem_id="repo")
+        private = gr.Checkbox(True, label="Private, if it is new")
+        pushing = gr.Button("Push", elem_id="send", interactive=False)
+        pushed = gr.HTML(elem_id="pushed")
     seen = gr.State(None)
-    shown = [seen, state, loss, score, log, starting, stopping, resuming, report, curves]
-    starting.click(bench.start, form, shown, api_visibility="private")
+    shown = [seen, state, loss, score, log, starting, stopping, resuming, report, comparing, pushing]
+    starting.click(bench.start, form, [*shown, compared, pushed], api_visibility="private")
     stopping.click(bench.stop, None, shown, api_visibility="private")
     resuming.click(bench.resume, None, shown, api_visibility="private")
     comparing.click(bench.compare, None, compared, api_visibility="private")
@@ -127,10 +133,14 @@ def arguments(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--headless", action="store_true", help="train from --config to the end, without a page")
     parser.add_argument("--hub-job", metavar="FLAVOR", help="do that as a Job of the Hub on this hardware")
     parser.add_argument("--config", metavar="FILE", help="YAML file of settings, such as examples/train.yaml")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a setting in place of the file's, as in YAML"
+    )
     parser.add_argument("--resume", action="store_true", help="with --headless: continue the stopped run of --folder")
     parser.add_argument("--push", metavar="OWNER/NAME", help="push the finished model there")
     parser.add_argument("--private", action="store_true", default=None, help="make a new repository private")
     parser.add_argument("--license", help="licence for the model card, such as apache-2.0")
+    parser.add_argument("--notes", metavar="FILE", help="with --headless: Markdown for the model card")
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1; in a container 0.0.0.0)")
     parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
     return parser.parse_args(argv)
@@ -170,12 +180,12 @@ def train_headless(args: argparse.Namespace) -> None:
     if not args.config and not args.resume:
         raise ClassifierError("Give the settings with --config FILE, such as examples/train.yaml.")
     trainer = Trainer(args.folder)
-    headless.run(trainer, args.config, resume=args.resume)
+    headless.run(trainer, None if args.resume else settings_from(args.config, args.set))
     headless.print_report(trainer)
     print(f"The model is in {trainer.model}.", file=sys.stderr)
     if args.push:
-        url = headless.push_model(trainer, args.push, private=args.private, license=args.license)
-        print(f"Pushed to {url}.", file=sys.stderr)
+        commit = push(trainer.model, args.push, private=args.private, license=args.license, notes=args.notes)
+        print(f"Pushed to {commit.repo_url} (commit {commit.oid[:7]}).", file=sys.stderr)
 
 
 def headless_job(args: argparse.Namespace) -> None:
@@ -188,7 +198,7 @@ def headless_job(args: argparse.Namespace) -> None:
 
     if not args.config or not args.push:
         raise ClassifierError("A Job needs --config FILE, and --push OWNER/NAME for the model to outlive it.")
-    submit(args.hub_job, args.config, args.push, private=args.private, license=args.license)
+    submit(args.hub_job, settings_from(args.config, args.set), args.push, private=args.private, license=args.license)
 
 
 def launch(args: argparse.Namespace) -> None:
@@ -204,7 +214,6 @@ def launch(args: argparse.Namespace) -> None:
         footer_links=["settings"],
         server_name=args.host,
         server_port=args.port,
-        allowed_paths=[str(trainer.folder / "curves.png")],
         max_file_size="200mb",
     )
 

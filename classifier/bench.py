@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import gradio as gr
 
-from . import headless, training_page
-from .datacheck import declare_tasks, encoder_config, encoder_parameters, estimate
+from . import headless, training_page, training_report
+from .datacheck import declare_tasks
 from .desks import DESKS
 from .errors import ClassifierError
-from .folder import REPORT
+from .estimates import encoder_config, encoder_parameters, estimate, rate_of_run
+from .folder import EMBEDDED, REPORT, read_json
 from .hub import push
 from .predict import Classifier
-from .runlog import plot_curves
+from .rows import TEXT_NAMES
 from .settings import preset
-from .tables import read_table
-from .trainer import RunState, Trainer
+from .tables import Table, read_table
+from .trainer import Trainer
+from .uploads import Uploads
 
 T = TypeVar("T")
 
-#: The messages that come with the project, for its own desk.
-OWN_MESSAGES = Path(__file__).parents[1] / "examples" / "data" / "support.jsonl"
+#: The messages that come with the project, by desk.
+OWN_MESSAGES = {
+    "support": tuple(
+        Path(__file__).parents[1] / "examples" / "data" / name
+        for name in ("support.jsonl", "support_more.jsonl", "support_danger.jsonl")
+    )
+}
 
 #: Tasks of a desk that columns can be chosen for.
-SLOTS = 8
+SLOTS = max(len(tasks.tasks) for tasks in DESKS.values())
+
+#: How many outputs show the run.
+SHOWN = 11
 
 
 class Bench:
@@ -40,20 +49,21 @@ class Bench:
 
     def __init__(self, trainer: Trainer, sign_in: bool) -> None:
         self.trainer, self.sign_in = trainer, sign_in
+        self.uploads = Uploads(trainer.folder / "uploads")
 
     def columns(self, file: str | None, desk: str) -> list[Any]:
         """Menus for a table's columns: the text, labels of one's own, and a menu per task of the desk."""
-        columns = _noticed(lambda: list(read_table(file))) if file else []
+        table = _noticed(lambda: read_table(file)) if file else {}
+        columns = list(table)
         tasks = DESKS[desk].task_names if desk in DESKS else ()
-        text = next((name for name in ("text", "message", "body", "content") if name in columns), None)
         menus = [
-            gr.Dropdown(columns, value=text, visible=bool(file)),
-            gr.Dropdown(columns, value=[], visible=bool(file) and not tasks),
+            gr.Dropdown(columns, value=_text_column(table), visible=bool(file)),
+            gr.Dropdown(columns, value=[], multiselect=True, visible=bool(file) and not tasks),
         ]
         for slot in range(SLOTS):
             name = tasks[slot] if slot < len(tasks) else ""
-            value = name if name in columns else None
-            menus.append(gr.Dropdown(columns, value=value, label=name, visible=bool(file) and bool(name)))
+            value = next((column for column in columns if column.lower() == name), None)
+            menus.append(gr.Dropdown(columns, value=value, label=f"Column: {name}", visible=bool(file and name)))
         return menus
 
     def values(
@@ -74,51 +84,52 @@ class Bench:
         """
         values = {**preset(recipe), "base": base, "epochs": int(epochs)}
         if not file:
-            if desk not in DESKS or not OWN_MESSAGES.is_file():
+            own_messages = [path for path in OWN_MESSAGES.get(desk, ()) if path.is_file()]
+            if not own_messages:
                 raise ClassifierError("There are no messages for this task set here; upload a table of yours.")
-            return {**values, "tasks": desk, "data": [{"path": str(OWN_MESSAGES)}]}
+            return {**values, "tasks": desk, "data": [{"path": str(path)} for path in own_messages]}
         if not text:
             raise ClassifierError("Choose the column that holds the messages.")
-        # An upload lasts as long as the visitor's session; the run needs its table for longer.
-        table = self.trainer.folder / "upload" / Path(file).name
-        table.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, table)
         if desk in DESKS:
             columns = {name: column for name, column in zip(DESKS[desk].task_names, slots, strict=False) if column}
-            return {**values, "tasks": desk, "data": [{"path": str(table), "columns": {"text": text, **columns}}]}
-        columns = {"".join(c if c.isalnum() else "_" for c in name).lower(): name for name in own}
+        else:
+            columns = {_task_name(name): name for name in own}
         if not columns:
             raise ClassifierError("Choose the columns that hold the labels; each becomes a task.")
-        declaration = table.with_name("tasks.json")
+        table = self.uploads.keep(Path(file), columns)
+        source = {"path": str(table), "columns": {"text": text, **columns}}
+        if desk in DESKS:
+            return {**values, "tasks": desk, "data": [source]}
+        declaration = table.with_name("declared-tasks.json")
         declare_tasks(table, columns, declaration)
-        return {
-            **values,
-            "tasks": str(declaration),
-            "data": [{"path": str(table), "columns": {"text": text, **columns}}],
-        }
+        return {**values, "tasks": str(declaration), "data": [source]}
 
     def check(self, *form: Any) -> str:
         """What the data hold, and what a run on them would take."""
 
         def run() -> str:
             settings, found = headless.plan_run(self.trainer, self.values(*form))
+            state = self.trainer.state()
+            rate = None if state.settings is None else rate_of_run(state.settings, state.steps)
             try:
-                parameters = encoder_parameters(encoder_config(settings.base))
+                parameters = encoder_parameters(encoder_config(settings.base, settings.revision))
             except ClassifierError as error:
                 return training_page.check(found, [], f"No estimate of time and cost: {error}")
-            return training_page.check(found, estimate(found, settings, parameters))
+            return training_page.check(found, estimate(found.train, settings, parameters, rate))
 
         return _noticed(run)
 
     def start(self, profile: gr.OAuthProfile | None, *form: Any) -> list[Any]:
-        """Start a run."""
+        """Start a run; what was said of the one before goes."""
 
         def run() -> None:
             account = self._account(profile)
             headless.start_run(self.trainer, self.values(*form), account)
+            settings = self.trainer.state().settings
+            self.uploads.forget([source.path for source in settings.data] if settings else [])
 
         _noticed(run)
-        return self.look(None)
+        return [*self.look(None), "", ""]
 
     def stop(self, profile: gr.OAuthProfile | None) -> list[Any]:
         """Stop the run."""
@@ -137,7 +148,24 @@ class Bench:
 
     def compare(self) -> str:
         """The finished model beside the embedded one."""
-        return _noticed(lambda: training_page.comparison(self.trainer.compare(Classifier.load())))
+
+        def run() -> str:
+            rows = self.trainer.compare(Classifier.load())
+            return training_report.comparison(rows, self._seen_before())
+
+        return _noticed(run)
+
+    def _seen_before(self) -> str:
+        """Why the embedded model has an advantage; empty if it has none that is known."""
+        settings = self.trainer.state().settings
+        known = {Path(source["path"]).name for source in read_json(EMBEDDED / REPORT)["training"]["settings"]["data"]}
+        shared = sorted(known & {Path(source.path).name for source in settings.data} if settings else set())
+        if not shared:
+            return ""
+        return (
+            f"The embedded model was trained on {', '.join(shared)}, most of these held-out messages among them, so "
+            "this comparison flatters it. For a fair one compare on messages that neither has seen (`evaluate`)."
+        )
 
     def push(self, repo: str, private: bool, profile: gr.OAuthProfile | None, token: gr.OAuthToken | None) -> str:
         """Push the finished model to a repository of the visitor."""
@@ -147,7 +175,7 @@ class Bench:
             if self.trainer.state().phase != "done":
                 raise ClassifierError("There is no finished model yet; train one first.")
             key = token.token if self.sign_in and token is not None else None
-            return training_page.pushed(push(self.trainer.model, repo.strip(), private=private, token=key))
+            return training_report.pushed(push(self.trainer.model, repo.strip(), private=private, token=key))
 
         return _noticed(run)
 
@@ -156,29 +184,21 @@ class Bench:
         state, log = self.trainer.state(), self.trainer.log()
         now = f"{state.phase} {state.step} {len(state.validations)} {hash(log)}"
         if now == seen:
-            return [gr.skip()] * 10
-        report = self.trainer.report()
+            return [gr.skip()] * SHOWN
+        done = state.phase == "done"
         return [
             now,
             training_page.banner(state),
-            training_page.losses(state),
-            training_page.scores(state),
+            gr.LinePlot(training_page.losses(state), visible=bool(state.steps)),
+            gr.LinePlot(training_page.scores(state), visible=len(state.validations) > 1),
             log,
-            gr.Button(interactive=state.phase != "running"),
+            gr.Button("Start" if state.phase == "idle" else "Start anew", interactive=state.phase != "running"),
             gr.Button(interactive=state.phase == "running"),
             gr.Button(interactive=state.phase in ("stopped", "failed")),
-            training_page.report(report),
-            gr.Image(self._curves(state), visible=report is not None),
+            training_report.report(self.trainer.report()),
+            gr.Button(interactive=done),
+            gr.Button(interactive=done),
         ]
-
-    def _curves(self, state: RunState) -> str | None:
-        """A picture of the finished run's curves."""
-        if state.phase != "done":
-            return None
-        picture = self.trainer.folder / "curves.png"
-        if not picture.is_file() or picture.stat().st_mtime < (self.trainer.model / REPORT).stat().st_mtime:
-            plot_curves(picture, {"mean": [dict(line) for line in (*state.steps, *state.validations)]})
-        return str(picture)
 
     def _account(self, profile: gr.OAuthProfile | None) -> str | None:
         if not self.sign_in:
@@ -189,9 +209,22 @@ class Bench:
 
     def _owner(self, profile: gr.OAuthProfile | None) -> str | None:
         account, owner = self._account(profile), self.trainer.state().owner
-        if self.sign_in and account != owner:
+        if self.sign_in and owner is not None and account != owner:
             raise ClassifierError(f"{owner} started this run; only they can stop, resume or push it.")
         return account
+
+
+def _text_column(table: Table) -> str | None:
+    """The column that probably holds the messages: by its name, else the one with the most words."""
+    columns = {name.lower(): name for name in table}
+    named = next((columns[name] for name in TEXT_NAMES if name in columns), None)
+    return named or max(table, key=lambda name: sum(len(str(cell).split()) for cell in table[name]), default=None)
+
+
+def _task_name(column: str) -> str:
+    """A column's name as that of a task, which is an identifier."""
+    name = "".join(character if character.isalnum() else "_" for character in column.strip()).lower()
+    return name if name.isidentifier() else f"task_{name}"
 
 
 def _noticed(action: Callable[[], T]) -> T:

@@ -19,27 +19,29 @@ METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": "Expected cali
 HUB_METRICS = {"accuracy": "accuracy", "macro_f1": "f1", "ece": "ece"}
 
 
-def write_card(folder: ModelFolder, repo: str, license: str | None = None) -> None:
+def write_card(folder: ModelFolder, repo: str, license: str | None = None, notes: str = "") -> None:
     """Write README.md into a model folder, unless there is one that was written by hand.
 
     Args:
         folder: The model folder; its report.json gives the figures, if there is one.
         repo: Name of the repository that the snippets load, owner/name.
         license: The licence's identifier on the Hub, such as ``"apache-2.0"``; left out if None.
+        notes: Markdown for what no report knows: where messages and labels come from, known weaknesses.
     """
     path = folder.path / CARD
     if path.is_file() and MARK not in path.read_text(encoding="utf-8"):
         return
-    path.write_text(model_card(folder, repo, license), encoding="utf-8")
+    path.write_text(model_card(folder, repo, license, notes), encoding="utf-8")
 
 
-def model_card(folder: ModelFolder, repo: str, license: str | None = None) -> str:
+def model_card(folder: ModelFolder, repo: str, license: str | None = None, notes: str = "") -> str:
     """The card's Markdown, metadata first.
 
     Args:
         folder: The model folder.
         repo: Name of the repository, owner/name.
         license: The licence's identifier on the Hub; left out if None.
+        notes: Markdown for what no report knows, put before the limits.
     """
     report = read_json(folder.path / REPORT) if (folder.path / REPORT).is_file() else {}
     sections = [
@@ -48,10 +50,11 @@ def model_card(folder: ModelFolder, repo: str, license: str | None = None) -> st
         f"# {folder.tasks.title}: {', '.join(folder.tasks.task_names)}",
         f"One DistilBERT encoder with one small head per task answers {len(folder.tasks.tasks)} question(s) about a "
         "message in a single pass, with calibrated probabilities.",
-        "\n".join(_labels(folder)),
+        "\n".join(_labels(folder, report)),
         _usage(folder, repo),
         "\n".join(_results(report)),
         "\n".join(_training(folder, report)),
+        notes.strip(),
         "\n".join(_limits(folder)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -118,11 +121,15 @@ def _evaluations(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, dic
         yield name, {task: {key: v for key, v in values.items() if v is not None} for task, values in tasks.items()}
 
 
-def _labels(folder: ModelFolder) -> Iterator[str]:
+def _labels(folder: ModelFolder, report: Mapping[str, Any]) -> Iterator[str]:
+    trained_on = (report.get("data") or {}).get("train") or {}
     for task in folder.tasks.tasks:
+        shares = ((trained_on.get("tasks") or {}).get(task.name) or {}).get("shares") or {}
         yield f"**{task.name}**: {task.question}\n"
-        yield "| label | when |\n|---|---|"
-        yield from (f"| {label.name} | {label.description} |" for label in task.labels)
+        yield "| label | when | of the training messages |\n|---|---|---|" if shares else "| label | when |\n|---|---|"
+        for label in task.labels:
+            share = f" {shares[label.name]:.1%} |" if label.name in shares else ""
+            yield f"| {label.name} | {label.description} |{share}"
         yield ""
 
 
@@ -146,6 +153,16 @@ def _results(report: Mapping[str, Any]) -> Iterator[str]:
                 cells.append("{:.3f} to {:.3f}".format(*values["interval"]) if "interval" in values else "")
             yield f"| {' | '.join([*cells, str(values.get('n', ''))])} |"
         yield ""
+    int8 = report.get("int8") or {}
+    if int8.get("tasks"):
+        agreements = [task["agreement"] for task in int8["tasks"].values()]
+        yield (
+            f"The int8 file gives the trained float model's label on {min(agreements):.1%} to {max(agreements):.1%} of "
+            f"{int8['n']:,} messages, depending on the task.\n"
+        )
+    on = (report.get("calibration") or {}).get("on")
+    if on:
+        yield f"The temperatures were fitted on the {on} messages, so their calibration error is a little flattered.\n"
 
 
 def _words(name: str) -> str:
@@ -154,10 +171,12 @@ def _words(name: str) -> str:
 
 def _training(folder: ModelFolder, report: Mapping[str, Any]) -> Iterator[str]:
     config, settings = folder.config, _settings(report)
-    base = settings.get("base")
+    base, data = settings.get("base"), report.get("data") or {}
+    sizes = {"trained on": data.get("train"), "held out": data.get("validation")}
     facts = {
         "Base model": base if _on_hub(base) else base and Path(base).name,
         "Data": ", ".join(_sources(settings)),
+        "Messages": ", ".join(f"{part['rows']:,} {use}" for use, part in sizes.items() if part),
         "Hash of the training data": config.get("data_hash"),
         "Libraries": ", ".join(f"{name} {number}" for name, number in (config.get("libraries") or {}).items()),
     }

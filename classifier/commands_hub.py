@@ -23,6 +23,7 @@ def add_commands(add: AddCommand) -> None:
     push.add_argument("--revision", help="branch to commit to, made if it is not there; the default branch if left out")
     push.add_argument("--message", help="summary of the commit")
     push.add_argument("--license", help="licence for the model card, such as apache-2.0; left out if not given")
+    push.add_argument("--notes", metavar="FILE", help="Markdown for the model card: data, labels, known weaknesses")
     push.add_argument("--json", action="store_true", help="print url, commit_url and commit as JSON")
 
     pull = add("pull", _pull, "Download and verify a model of the Hub; print the folder that holds it.")
@@ -58,6 +59,7 @@ def _push(args: argparse.Namespace) -> None:
         revision=args.revision,
         message=args.message,
         license=args.license,
+        notes=args.notes,
     )
     if args.json:
         print(json.dumps({"url": str(commit.repo_url), "commit_url": commit.commit_url, "commit": commit.oid}))

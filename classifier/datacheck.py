@@ -1,4 +1,4 @@
-"""A look at training data before a run: how much there is, what is uneven, how long it will take, what it costs."""
+"""A look at training data before a run: how much there is, and what is uneven."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from huggingface_hub import hf_hub_download
 
 from .data import MISSING, DataReport, Examples, concatenate, deduplicate, describe, read_examples
 from .desks import desk
 from .errors import ClassifierError
-from .folder import CONFIG, read_json, write_json
-from .hub_errors import explained
+from .estimates import CHARACTERS_PER_TOKEN
+from .folder import read_json, write_json
 from .settings import TrainSettings
 from .splits import split
 from .tables import read_table
@@ -26,40 +25,6 @@ FEW_EXAMPLES, SMALL_SHARE = 20, 0.02
 
 #: A task declared from a column has at most this many labels; more are rather numbers or names.
 MOST_LABELS = 60
-
-#: Characters of English text per token of BERT's vocabulary, and the two special tokens.
-CHARACTERS_PER_TOKEN, SPECIAL_TOKENS = 4.3, 2
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """A machine to rent.
-
-    Attributes:
-        name: Its flavour on the Hub.
-        title: Its name for people.
-        dollars_per_hour: List price; None where it isn't known.
-        flops: Floating-point operations per second that training is assumed to reach.
-        step_seconds: Least time of one optimizer step, which small models on GPUs run into.
-    """
-
-    name: str
-    title: str
-    dollars_per_hour: float | None
-    flops: float
-    step_seconds: float
-
-
-#: Rough: the CPU's speed is assumed, those of GPUs are a quarter of the peak in the precision that training
-#: would use there. Prices are the Hub's list prices for Spaces.
-HARDWARE = (
-    Hardware("cpu-basic", "CPU basic, 2 cores", 0.0, 60e9, 0.0),
-    Hardware("cpu-upgrade", "CPU upgrade, 8 cores", 0.03, 200e9, 0.0),
-    Hardware("t4-small", "NVIDIA T4", 0.40, 0.25 * 8.1e12, 0.04),
-    Hardware("l4x1", "NVIDIA L4", 0.80, 0.25 * 121e12, 0.03),
-    Hardware("a10g-small", "NVIDIA A10G", 1.00, 0.25 * 70e12, 0.03),
-    Hardware("a100-large", "NVIDIA A100", 2.50, 0.25 * 312e12, 0.03),
-)
 
 
 @dataclass(frozen=True)
@@ -162,60 +127,6 @@ def hold_out(check: DataCheck, settings: TrainSettings, folder: Path) -> dict[st
             }
             file.write(json.dumps({"text": text, **named}, ensure_ascii=False) + "\n")
     return {**json.loads(settings.model_dump_json()), "validation": str(path)}
-
-
-def estimate(check: DataCheck, settings: TrainSettings, parameters: int) -> list[tuple[Hardware, float, float | None]]:
-    """Time and cost of a run on each hardware, to the order of magnitude.
-
-    Training takes six operations per token and parameter (Kaplan et al. 2020, arXiv:2001.08361).
-
-    Args:
-        check: The checked data.
-        settings: The run's settings.
-        parameters: Parameters of the encoder's layers, embeddings left out.
-
-    Returns:
-        Hardware, seconds and dollars; None where the price isn't known.
-    """
-    tokens = sum(
-        min(len(text) / CHARACTERS_PER_TOKEN + SPECIAL_TOKENS, settings.max_tokens) for text in check.train.texts
-    )
-    per_epoch = max(len(check.train) // settings.batch_size, 1)
-    steps = min(settings.epochs * per_epoch, settings.max_steps or settings.epochs * per_epoch)
-    operations = 6 * parameters * tokens / per_epoch * (2 if settings.r_drop else 1)
-    rows = []
-    for hardware in HARDWARE:
-        seconds = steps * max(operations / hardware.flops, hardware.step_seconds)
-        price = hardware.dollars_per_hour
-        rows.append((hardware, seconds, None if price is None else seconds / 3600 * price))
-    return rows
-
-
-def encoder_config(base: str) -> dict[str, Any]:
-    """The config.json of an encoder.
-
-    Args:
-        base: A folder, or the name of a Hub repository.
-
-    Raises:
-        ClassifierError: It cannot be had.
-    """
-    if Path(base).is_dir():
-        return read_json(Path(base) / CONFIG)
-    with explained(f"read the size of {base}"):
-        return read_json(Path(hf_hub_download(base, CONFIG)))
-
-
-def encoder_parameters(config: Mapping[str, Any]) -> int:
-    """Parameters of a BERT's or DistilBERT's layers, from its config.json."""
-    layers, width = (
-        config.get("n_layers", config.get("num_hidden_layers")),
-        config.get("dim", config.get("hidden_size")),
-    )
-    inner = config.get("intermediate_size") if "intermediate_size" in config else config.get("hidden_dim")
-    if not (isinstance(layers, int) and isinstance(width, int) and isinstance(inner, int)):
-        raise ClassifierError("The encoder's config.json names no layers and sizes; choose a BERT or DistilBERT.")
-    return layers * (4 * width * width + 2 * width * inner)
 
 
 def _warnings(train: Examples, tasks: TaskSet, found: DataReport, settings: TrainSettings) -> Iterator[str]:

@@ -96,8 +96,12 @@ def _training(settings: TrainSettings, progress: Progress) -> dict[str, Any]:
 
 
 def _name(path: str) -> str:
-    """A local file or folder without where it stands; names on the Hub as they are."""
-    return Path(path).name if Path(path).exists() else path
+    """A local file or folder without where it stands; names on the Hub as they are.
+
+    A folder keeps a sign of being one, since its bare name could be one of the Hub's.
+    """
+    found = Path(path)
+    return f"./{found.name}" if found.is_dir() else found.name if found.exists() else path
 
 
 def _proof(folder: Path, model: MultiTaskDistilBert, tokenizer: Tokenizer, texts: Sequence[str]) -> dict[str, Any]:

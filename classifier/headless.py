@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from .datacheck import DataCheck, check_data, hold_out
 from .errors import ClassifierError
-from .hub import push
 from .settings import TrainSettings, preset, read_settings_file
 from .trainer import RunState, Trainer
 
@@ -56,23 +57,34 @@ def start_run(trainer: Trainer, values: Mapping[str, Any], owner: str | None = N
     return check
 
 
-def settings_from(path: str | Path) -> dict[str, Any]:
+def settings_from(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     """The values of a settings file, on top of the preset that it names.
 
+    Args:
+        path: The file.
+        overrides: ``NAME=VALUE`` each, in place of the file's; the value as in YAML.
+
     Raises:
-        ClassifierError: The file cannot be read.
+        ClassifierError: The file cannot be read, or an override is none.
     """
     named, values = read_settings_file(path)
+    for text in overrides:
+        name, found, value = text.partition("=")
+        if not (name and found):
+            raise ClassifierError(f"The setting {text!r} has no value; expected NAME=VALUE, such as max_steps=20.")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ClassifierError(f"The value of the setting {text!r} is not YAML: {error}.") from None
     return {**preset(named or "ours"), **values}
 
 
-def run(trainer: Trainer, config: str | Path, *, resume: bool = False) -> RunState:
+def run(trainer: Trainer, values: Mapping[str, Any] | None) -> RunState:
     """Train to the end, with progress on stderr. An interrupt stops the run; it can be resumed.
 
     Args:
         trainer: What trains.
-        config: The settings file.
-        resume: Continue the stopped run of the trainer's folder instead.
+        values: Settings of training; None continues the stopped run of the trainer's folder instead.
 
     Returns:
         The state at the end.
@@ -80,10 +92,10 @@ def run(trainer: Trainer, config: str | Path, *, resume: bool = False) -> RunSta
     Raises:
         ClassifierError: The run cannot start, or failed.
     """
-    if resume:
+    if values is None:
         trainer.resume()
     else:
-        check = start_run(trainer, settings_from(config))
+        check = start_run(trainer, values)
         print(f"{len(check.train):,} messages to train on, {len(check.validation):,} held out.", file=sys.stderr)
         for warning in check.warnings:
             print(f"warning: {warning}", file=sys.stderr)
@@ -96,18 +108,6 @@ def run(trainer: Trainer, config: str | Path, *, resume: bool = False) -> RunSta
     if state.phase != "done":
         raise ClassifierError(f"Training did not finish: {state.error or state.phase}. The log is in {trainer.folder}.")
     return state
-
-
-def push_model(trainer: Trainer, repo: str, *, private: bool | None = None, license: str | None = None) -> str:
-    """Push the finished model.
-
-    Returns:
-        URL of the repository.
-
-    Raises:
-        ClassifierError: As `push`.
-    """
-    return str(push(trainer.model, repo, private=private, license=license).repo_url)
 
 
 def print_report(trainer: Trainer) -> None:

@@ -43,6 +43,7 @@ def push(
     revision: str | None = None,
     message: str | None = None,
     license: str | None = None,
+    notes: str | Path | None = None,
     token: str | None = None,
 ) -> CommitInfo:
     """Upload a model folder in one commit; files that have not changed are not sent again.
@@ -57,13 +58,15 @@ def push(
         revision: Branch to commit to, made if it is not there; the default branch if None.
         message: Summary of the commit.
         license: The licence's identifier on the Hub, such as ``"apache-2.0"``; left out of the card if None.
+        notes: Markdown file for the card: what its report doesn't know, such as where the labels come from.
         token: A Hub token with write access; that of the environment or the login if None.
 
     Returns:
         The commit: `repo_url`, `commit_url` and `oid`.
 
     Raises:
-        ClassifierError: The folder cannot be served, there is no token that may write, or the Hub refuses.
+        ClassifierError: The folder cannot be served, the notes cannot be read, there is no token that may
+            write, or the Hub refuses.
         HubUnreachable: The Hub does not answer.
     """
     model = ModelFolder.read(folder)
@@ -73,11 +76,12 @@ def push(
             f"The model folder {str(folder)!r} has no {WEIGHTS}, which others need to train on; "
             "push a folder that `train` wrote."
         )
+    remarks = "" if notes is None else _text(notes)
     check_name(repo)
     api = HfApi(token=token, library_name="classifier", library_version=__version__)
     with explained(f"push to {repo}"):
         check_token(api)
-        write_card(model, repo, license)
+        write_card(model, repo, license, remarks)
         api.create_repo(repo, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo, branch=revision, exist_ok=True)
@@ -159,6 +163,13 @@ def load_for_app(model: str | None = None, revision: str | None = None) -> tuple
         return Classifier.load(model, revision=revision), ""
     except HubUnreachable:
         return _without_hub(model, revision)
+
+
+def _text(path: str | Path) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClassifierError(f"The notes {str(path)!r} cannot be read as text: {error}.") from None
 
 
 def _without_hub(model: str, revision: str | None) -> tuple[Classifier, str]:

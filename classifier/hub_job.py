@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from huggingface_hub import CommitOperationAdd, HfApi, JobInfo, Volume, get_toke
 
 from .deploy import training_files
 from .errors import ClassifierError
-from .headless import settings_from
 from .hub_errors import check_name, check_token, explained
 from .settings import TrainSettings
 
@@ -22,7 +22,7 @@ TIMEOUT = "6h"
 
 
 def submit(
-    flavor: str, config: str | Path, repo: str, *, private: bool | None = None, license: str | None = None
+    flavor: str, values: Mapping[str, Any], repo: str, *, private: bool | None = None, license: str | None = None
 ) -> None:
     """Submit a training Job and follow its log, on stderr, to its end.
 
@@ -30,7 +30,7 @@ def submit(
 
     Args:
         flavor: Hardware, such as ``"t4-small"``.
-        config: The settings file; local files that it names are uploaded.
+        values: Settings of training; local files that they name are uploaded.
         repo: Repository that the Job pushes the model to, owner/name.
         private: Whether that is private, if it is new.
         license: Licence for the model card.
@@ -39,8 +39,8 @@ def submit(
         ClassifierError: Settings are wrong, no token may write, the Hub refuses, or the Job failed.
     """
     check_name(repo)
-    values, files = _packed(settings_from(config))
-    files = {**training_files(), **files, "settings.json": json.dumps(values, indent=2).encode()}
+    packed, files = _packed(values)
+    files = {**training_files(), **files, "settings.json": json.dumps(packed, indent=2).encode()}
     api = HfApi()
     with explained(f"submit a Job for {repo}"):
         check_token(api)
@@ -69,7 +69,7 @@ def submit(
         _follow(api, job, repo)
 
 
-def _packed(values: dict[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _packed(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Settings as the Job sees them, and the local files that they name, by their path in the repository."""
     settings = TrainSettings.build(values, {"out": "model"})
     packed: dict[str, Any] = json.loads(settings.model_dump_json())

@@ -198,8 +198,8 @@ class Trainer:
         if state.settings.validation is None:
             raise ClassifierError("This run held out no file of messages; give one as `validation`.")
         new = Classifier.load(self.model)
-        labels = {task.name: task.label_names for task in current.tasks.tasks}
-        shared = [task for task in new.tasks.tasks if labels.get(task.name) == task.label_names]
+        labels = {task.name: set(task.label_names) for task in current.tasks.tasks}
+        shared = [task for task in new.tasks.tasks if labels.get(task.name) == set(task.label_names)]
         if not shared:
             raise ClassifierError("The current model answers other tasks; there is nothing to compare.")
         examples = read_examples(state.settings.validation, new.tasks)

@@ -1,16 +1,18 @@
-"""The training page's answers as HTML: the run, the data check, the report and the comparison."""
+"""What the training page shows before and during a run, as HTML: the data check, the run and its curves."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from huggingface_hub import CommitInfo
 from pandas import DataFrame
 
-from .datacheck import DataCheck, Hardware
+from .datacheck import DataCheck
+from .estimates import Estimate
 from .page import escape
 from .trainer import Phase, RunState
+from .training_report import table
 
 #: Icon, words and tone of each phase.
 PHASES: dict[Phase, tuple[str, str, str]] = {
@@ -26,12 +28,18 @@ ADVICE: dict[Phase, str] = {
     "running": "The run goes on when this page is closed. Come back at any time.",
     "stopped": "Its checkpoints are kept. Resume goes on from the newest one.",
     "failed": "Mend the cause and resume, or start anew.",
-    "done": "The model is ready: read the report, compare it, push it.",
+    "done": "The model is ready: read the report, compare it, push it. A new run removes it from here.",
 }
+
+FINISHING = "All steps are made. The model is now calibrated, exported and evaluated."
 
 HEADER = (
     '<div class="masthead"><h1>Train a message classifier</h1>'
     '<p class="model">One run at a time; a second visitor sees the same run.</p></div>'
+)
+ABOUT_TABLES = (
+    '<p class="fine">CSV, TSV, JSON Lines or Parquet, a column with the message and one per task. Without a table the '
+    "messages that come with the project are used.</p>"
 )
 NOT_CHECKED = '<p class="fine">Shares of the labels, lengths, warnings, time and cost appear here.</p>'
 
@@ -56,7 +64,8 @@ def banner(state: RunState) -> str:
         facts.append(("Best validation macro-F1", f"{best:.3f}"))
     if state.messages_per_second:
         facts.append(("Speed", f"{state.messages_per_second:,.0f} messages/s"))
-    if state.seconds_left is not None:
+    finishing = state.phase == "running" and state.total is not None and state.step >= state.total
+    if state.seconds_left is not None and not finishing:
         facts.append(("Time left", f"at most {duration(state.seconds_left)}"))
     if state.owner:
         facts.append(("Started by", state.owner))
@@ -67,18 +76,37 @@ def banner(state: RunState) -> str:
     bar = f'<div class="bar"><span style="width:{100 * share:.1f}%"></span></div>' if state.phase != "idle" else ""
     error = f'<p class="notice tone-bad">{escape(state.error)}</p>' if state.error else ""
     return (
-        f'<section class="route run tone-{tone}" role="status"><header><span class="route-icon" aria-hidden="true">'
-        f"{icon}</span><h2>{title}</h2></header><p>{ADVICE[state.phase]}</p>{error}"
-        f'<dl class="facts">{chips}</dl>{bar}</section>'
+        f'<section class="route run {state.phase} tone-{tone}" role="status"><header>'
+        f'<span class="route-icon" aria-hidden="true">{icon}</span><h2>{title}</h2></header>'
+        f'<p>{FINISHING if finishing else ADVICE[state.phase]}</p><p class="fine">{escape(_subject(state))}</p>{error}'
+        f'<dl class="facts">{chips}</dl>{bar}<p class="fine">{escape(_newest(state))}</p></section>'
     )
 
 
-def check(found: DataCheck, estimates: Sequence[tuple[Hardware, float, float | None]], note: str = "") -> str:
+def _subject(state: RunState) -> str:
+    """What is trained on what."""
+    settings = state.settings
+    if settings is None:
+        return ""
+    names = [Path(name).name if Path(name).exists() else name for name in (source.path for source in settings.data)]
+    base = Path(settings.base).name if Path(settings.base).exists() else settings.base
+    return f"{base} on {', '.join(names)}; {settings.epochs} epochs at most, {settings.batch_size} messages a step"
+
+
+def _newest(state: RunState) -> str:
+    """The newest validation in words, which a narrow chart has no room to name."""
+    if not state.validations:
+        return ""
+    tasks = state.validations[-1]["tasks"]
+    return "Newest validation, macro-F1: " + ", ".join(f"{name} {row['macro_f1']:.3f}" for name, row in tasks.items())
+
+
+def check(found: DataCheck, estimates: Sequence[Estimate], note: str = "") -> str:
     """What the data hold, what to watch out for, and what a run would take.
 
     Args:
         found: The checked data.
-        estimates: Hardware, seconds and dollars of a run.
+        estimates: Time and cost on each hardware.
         note: Why there are no estimates.
     """
     lengths = found.summary["characters"]
@@ -88,7 +116,7 @@ def check(found: DataCheck, estimates: Sequence[tuple[Hardware, float, float | N
         f"{found.found.duplicates:,} duplicates and {found.found.empty:,} rows without text were left out. "
         f"Length: half under {lengths['median']:,.0f} characters, 95 % under {lengths['p95']:,.0f}.</p>"
     ]
-    parts += [f'<p class="notice tone-warn">⚠️ {escape(warning)}</p>' for warning in found.warnings]
+    parts += [f'<p class="notice tone-warn">⚠️ {escape(warning)}</p>' for warning in (*found.warnings, note) if warning]
     for task in found.tasks.tasks:
         shares = found.summary["tasks"][task.name]
         rows = "".join(
@@ -98,19 +126,21 @@ def check(found: DataCheck, estimates: Sequence[tuple[Hardware, float, float | N
         )
         caption = f"{escape(task.name)}: {shares['labelled']:,} labelled"
         parts.append(f'<table class="figures"><caption>{caption}</caption>{rows}</table>')
-    if note:
-        parts.append(f'<p class="notice tone-warn">⚠️ {escape(note)}</p>')
     if estimates:
-        rows = "".join(
-            f'<tr><th scope="row">{escape(hardware.title)}</th><td>{duration(seconds)}</td>'
-            f"<td>{'' if dollars is None else 'free' if dollars == 0 else f'$ {dollars:.2f}'}</td></tr>"
-            for hardware, seconds, dollars in estimates
-        )
-        parts.append(
-            '<table class="figures"><caption>Time and cost of a run, roughly: the order of magnitude, without '
-            f"start-up and validation, at list prices</caption>{rows}</table>"
-        )
+        rows = [(row.title, duration(row.seconds), dollars(row.dollars), row.basis) for row in estimates]
+        head = ("hardware", "time", "cost", "the speed is")
+        priced = any(row.dollars is not None for row in estimates)
+        prices = "Prices are the Hub's, as it lists them now." if priced else "The Hub cannot be asked for prices now."
+        parts.append(table("What a run would take, roughly", head, rows, worded=True))
+        parts.append(f'<p class="fine">Training steps only: start-up, validation and export come on top. {prices}</p>')
     return f'<div class="check">{"".join(parts)}</div>'
+
+
+def dollars(amount: float | None) -> str:
+    """A price for people: ``"free"``, ``"under $ 0.01"`` or ``"$ 1.20"``; nothing if it isn't known."""
+    if amount is None:
+        return ""
+    return "free" if amount == 0 else "under $ 0.01" if amount < 0.01 else f"$ {amount:.2f}"
 
 
 def losses(state: RunState, points: int = 400) -> DataFrame:
@@ -149,70 +179,15 @@ def scores(state: RunState) -> DataFrame:
     return DataFrame(rows, columns=["step", "macro-F1", "task"]).astype({"step": int, "macro-F1": float, "task": str})
 
 
-def pushed(commit: CommitInfo) -> str:
-    """Where the model went.
+def recipe(name: str, values: Mapping[str, Any]) -> str:
+    """A preset in the words of the menu.
 
     Args:
-        commit: The push.
+        name: Its name.
+        values: Its settings.
     """
-    return f'<p class="notice tone-good">✅ Pushed to {escape(commit.repo_url)} (commit {escape(commit.oid[:7])}).</p>'
-
-
-def report(data: Mapping[str, Any] | None) -> str:
-    """The finished model's scores on each evaluated set.
-
-    Args:
-        data: The model folder's report, None before the end of a run.
-    """
-    if data is None:
-        return '<p class="fine">The report appears when the run is done.</p>'
-    parts = []
-    for name, found in data["evaluation"].items():
-        rows = [
-            (task, f"{scores['accuracy']:.1%}", f"{scores['macro_f1']:.3f}") for task, scores in found["tasks"].items()
-        ]
-        parts.append(table(f"{name.replace('_', ', ')} (n = {found['n']:,})", ("task", "accuracy", "macro-F1"), rows))
-    return f'<div class="check">{"".join(parts)}</div>'
-
-
-def comparison(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The new model beside the current one, on the messages that were held out of the new one's training.
-
-    Args:
-        rows: Per task: n, accuracy of both, and the 95 % interval of the difference.
-    """
-    lines = []
-    for row in rows:
-        low, high = row["interval"]
-        verdict = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
-        lines.append(
-            (
-                row["task"],
-                f"{row['n']:,}",
-                f"{row['current']:.1%}",
-                f"{row['new']:.1%}",
-                f"{100 * (row['new'] - row['current']):+.1f} ({100 * low:+.1f} to {100 * high:+.1f})",
-                verdict,
-            )
-        )
-    head = ("task", "messages", "current", "new", "difference in points (95 % interval)", "")
-    return f'<div class="check">{table("Accuracy on the held-out messages", head, lines)}</div>'
-
-
-def table(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of figures.
-
-    Args:
-        caption: What it shows.
-        head: Names of the columns.
-        rows: The cells; the first of each row names it.
-    """
-    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    body = "".join(
-        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
-    )
-    return f'<table class="figures"><caption>{escape(caption)}</caption><tr>{top}</tr>{body}</table>'
+    noise = ", noise" if "noise" in values else ""
+    return f"{name}: rate {values['learning_rate']:.0e}, batch {values['batch_size']}{noise}".replace("e-0", "e-")
 
 
 def duration(seconds: float) -> str:

@@ -43,7 +43,7 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def make_model(tasks=SUPPORT, *, pooling="mean", seed=0) -> MultiTaskDistilBert:
+def make_model(tasks=SUPPORT, *, pooling="mean", seed=0, positions=64) -> MultiTaskDistilBert:
     """Two layers of 32 dimensions with random weights, heads large enough for clear answers."""
     torch.manual_seed(seed)
     config = DistilBertConfig(
@@ -52,7 +52,7 @@ def make_model(tasks=SUPPORT, *, pooling="mean", seed=0) -> MultiTaskDistilBert:
         hidden_dim=64,
         n_layers=2,
         n_heads=4,
-        max_position_embeddings=64,
+        max_position_embeddings=positions,
         initializer_range=0.3,
     )
     config.heads = {task.name: len(task.labels) for task in tasks.tasks}

@@ -2,11 +2,14 @@
 
 It answers the requests that the huggingface_hub client makes to create repositories, upload through LFS,
 commit, list and download, and those to set up Spaces and run Jobs. State lives in memory.
+`python -m tests.loopback_hub` serves it until interrupted, to try the commands without the real one.
 """
 
 from __future__ import annotations
 
+import argparse
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -74,7 +77,7 @@ class Refusal(Exception):
 class LoopbackHub:
     """Use as a context manager; `url` is the endpoint, `tokens` maps tokens to (user, role)."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.objects: dict[str, bytes] = {}
         self.tokens = {"hf_write": ("ann", "write"), "hf_read": ("ann", "read")}
@@ -83,10 +86,11 @@ class LoopbackHub:
         self.requests: list[str] = []
         self.up = True
         self.jobs: dict[str, dict] = {}
+        self.dollars_per_hour = {"cpu-basic": 0.0, "t4-small": 0.6, "l4x1": 1.2}  # made up
         self.job_says, self.job_ends_as = ["training", "done"], "COMPLETED"
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"hub": self})
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), handler)
         self.server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self.server.server_port}"
 
@@ -306,6 +310,22 @@ class _Handler(BaseHTTPRequestHandler):
         found.settings["hardware"] = json.loads(self.body)["flavor"]
         self._answer({"stage": "BUILDING", "hardware": {"current": None, "requested": found.settings["hardware"]}})
 
+    def prices(self) -> None:
+        self._answer(
+            [
+                {
+                    "name": name,
+                    "prettyName": name,
+                    "cpu": "2 vCPU",
+                    "ram": "16 GB",
+                    "unitCostMicroUSD": round(dollars * 1e6 / 60),
+                    "unitCostUSD": dollars / 60,
+                    "unitLabel": "minute",
+                }
+                for name, dollars in self.hub.dollars_per_hour.items()
+            ]
+        )
+
     def run_job(self, namespace: str) -> None:
         self._user(write=True)
         spec = json.loads(self.body)
@@ -393,6 +413,7 @@ ROUTES = [
     (("GET",), "/api/whoami-v2", _Handler.whoami),
     (("POST",), "/api/repos/create", _Handler.create),
     (("POST",), "/api/validate-yaml", _Handler.validate),
+    (("GET",), "/api/spaces/hardware", _Handler.prices),
     (("POST",), f"/api/{KIND}/{REPO}/branch/(?P<name>[^/]+)", _Handler.branch),
     (("GET",), f"/api/{KIND}/{REPO}", _Handler.info),
     (("GET",), f"/api/{KIND}/{REPO}/revision/(?P<revision>[^/]+)", _Handler.info),
@@ -417,3 +438,18 @@ ROUTES = [
         _Handler.resolve,
     ),
 ]
+
+
+def main() -> None:
+    """Serve an empty Hub, and say how to use it."""
+    parser = argparse.ArgumentParser(prog="python -m tests.loopback_hub", description="A small Hub on this machine.")
+    parser.add_argument("--port", type=int, default=8765)
+    hub = LoopbackHub(parser.parse_args().port)
+    print("In another shell, for the account `ann`:", flush=True)
+    print(f"export HF_ENDPOINT={hub.url} HF_TOKEN=hf_write HF_HUB_DISABLE_XET=1 HF_HOME=$(mktemp -d)", flush=True)
+    with contextlib.suppress(KeyboardInterrupt):
+        hub.server.serve_forever()
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,8 @@ import yaml
 from huggingface_hub import ModelCard
 
 from classifier.card import MARK, model_card, write_card
+from classifier.errors import ClassifierError
+from classifier.finish import _name
 from classifier.folder import CARD, REPORT, ModelFolder, write_json
 from classifier.hub import TEMPLATES, push
 from classifier.predict import Classifier
@@ -87,12 +89,41 @@ def test_paths_of_the_machine_stay_out(own_folder, tmp_path):
     assert "messages.csv" in card and "secret-project" not in card and str(tmp_path.parent) not in card
 
 
+def test_a_folder_is_not_taken_for_a_model_of_the_hub(own_folder, tmp_path):
+    (tmp_path / "encoder").mkdir()
+    settings = {**REPORT_DATA["training"]["settings"], "base": _name(str(tmp_path / "encoder"))}
+    write_json(own_folder / REPORT, {"training": {"settings": settings}})
+    card = model_card(ModelFolder.read(own_folder), REPO)
+    assert "base_model" not in metadata(card) and "- Base model: encoder" in card
+
+
 def test_every_label_is_explained(own_folder):
     folder = ModelFolder.read(own_folder)
     card = model_card(folder, REPO)
     for task in folder.tasks.tasks:
         for label in task.labels:
             assert f"| {label.name} | {label.description} |" in card
+
+
+def test_what_the_report_says_of_data_and_int8_stands_in_the_card(own_folder):
+    shares = {"intent": {"labelled": 90, "shares": {"refund_request": 0.125, "billing_issue": 0.875}}}
+    data = {"train": {"rows": 9000, "tasks": shares}, "validation": {"rows": 1000, "tasks": {}}}
+    int8 = {"n": 1200, "tasks": {"intent": {"agreement": 0.9951}, "urgency": {"agreement": 0.999}}}
+    write_json(own_folder / REPORT, {"data": data, "int8": int8, "calibration": {"on": "validation"}})
+    card = model_card(ModelFolder.read(own_folder), REPO)
+    assert re.search(r"\| refund_request \| .+ \| 12\.5% \|", card)
+    assert "9,000 trained on, 1,000 held out" in card
+    assert "label on 99.5% to 99.9% of 1,200 messages" in card
+    assert "fitted on the validation messages" in card
+
+
+def test_notes_stand_in_the_card(hub, own_folder, tmp_path):
+    notes = tmp_path / "notes.md"
+    notes.write_text("## Data\n\nWritten by us.\n")
+    push(own_folder, REPO, notes=notes)
+    assert "\n\n## Data\n\nWritten by us.\n\n## Limits" in hub.files(REPO)[CARD].decode()
+    with pytest.raises(ClassifierError, match="notes"):
+        push(own_folder, REPO, notes=tmp_path / "nothing.md")
 
 
 def test_a_card_written_by_hand_is_left_alone(own_folder):

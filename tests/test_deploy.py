@@ -3,10 +3,13 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import yaml
+from conftest import make_model, make_tokenizer
 
 from classifier.deploy import ROOT, apply, describe, existing_files, plan_app, plan_training
 from classifier.errors import ClassifierError
@@ -160,12 +163,17 @@ def answers(port: int, process: subprocess.Popen, seconds: float = 60) -> str:
     raise AssertionError(process.communicate()[0])
 
 
-def test_the_uploaded_app_starts_from_its_own_files(hub, model, tmp_path, free_port):
-    apply(plan_app(SPACE, MODEL))
-    folder = tmp_path / "space"
-    for path, content in hub.files(SPACE, kind="space").items():
+def write(files: Mapping[str, bytes], folder: Path) -> Path:
+    """The files as they lie on the platform's machine."""
+    for path, content in files.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(content)
+    return folder
+
+
+def test_the_uploaded_app_starts_from_its_own_files(hub, model, tmp_path, free_port):
+    apply(plan_app(SPACE, MODEL))
+    folder = write(hub.files(SPACE, kind="space"), tmp_path / "space")
     environment = {**hub.environment(tmp_path / "home"), **hub.repos["space", SPACE].settings["variables"]}
     environment.pop("PYTHONPATH", None)
     process = subprocess.Popen(
@@ -184,23 +192,66 @@ def test_the_uploaded_app_starts_from_its_own_files(hub, model, tmp_path, free_p
         process.communicate()
 
 
+#: Stands where ZeroGPU's package would, and notes what it is told to run on a GPU.
+ZERO_GPU = """
+import os
+from pathlib import Path
+
+def GPU(function):
+    Path(os.environ["FOUND"]).write_text(function.__name__)
+    return function
+"""
+
+
+@pytest.mark.parametrize("training", [False, True], ids=["app", "training"])
+def test_zero_gpu_finds_a_function_at_the_start(hub, model, tmp_path, free_port, training):
+    plan = plan_training(SPACE) if training else plan_app(SPACE, MODEL)
+    folder = write({**plan.files, "spaces/__init__.py": ZERO_GPU.encode()}, tmp_path / "space")
+    found = tmp_path / "found"
+    process = subprocess.Popen(
+        [sys.executable, front_matter(plan.files["README.md"])["app_file"], "--port", str(free_port)],
+        cwd=folder,
+        env={**hub.environment(tmp_path / "home"), **plan.variables, "SPACES_ZERO_GPU": "true", "FOUND": str(found)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        answers(free_port, process, 180)
+        assert found.read_text()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def fresh_python(folder: Path, requirements: Path, gradio: str) -> Path:
+    """An interpreter with what a Space's machine has: its requirements and what the platform adds to them.
+
+    torch is held at the version of this environment, so that nothing with gigabytes of CUDA is fetched.
+    """
+    subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+    python = folder / ("Scripts" if os.name == "nt" else "bin") / "python"
+    constraints = folder / "constraints.txt"
+    constraints.write_text(f"torch=={version('torch').split('+')[0]}")
+    packages = [f"gradio[oauth,mcp]=={gradio}", "uvicorn", "spaces"]
+    command = [python, "-m", "pip", "install", "-q", "-c", constraints, "-r", requirements, *packages]
+    subprocess.run(command, check=True)
+    return python
+
+
 @pytest.mark.nightly
 def test_the_uploaded_app_starts_in_a_fresh_environment(hub, model, tmp_path, free_port):
-    """Installs the Space's requirements and what the platform adds; needs the package index."""
-    plan = plan_app(SPACE, MODEL)
-    folder = tmp_path / "space"
-    for path, content in plan.files.items():
-        (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_bytes(content)
-    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    python = tmp_path / "venv" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    gradio = front_matter(plan.files["README.md"])["sdk_version"]
-    packages = [f"gradio[oauth,mcp]=={gradio}", "uvicorn"]
-    subprocess.run([python, "-m", "pip", "install", "-q", "-r", folder / "requirements.txt", *packages], check=True)
+    """Needs the package index."""
+    apply(plan_app(SPACE, MODEL))
+    files = hub.files(SPACE, kind="space")
+    folder = write(files, tmp_path / "space")
+    python = fresh_python(
+        tmp_path / "venv", folder / "requirements.txt", front_matter(files["README.md"])["sdk_version"]
+    )
     process = subprocess.Popen(
         [str(python), "app.py", "--port", str(free_port)],
         cwd=folder,
-        env={**hub.environment(tmp_path / "home"), **plan.variables},
+        env={**hub.environment(tmp_path / "home"), **hub.repos["space", SPACE].settings["variables"]},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -210,6 +261,42 @@ def test_the_uploaded_app_starts_in_a_fresh_environment(hub, model, tmp_path, fr
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.nightly
+def test_the_uploaded_training_space_starts_and_trains_in_a_fresh_environment(hub, tmp_path, free_port):
+    """Its page asks visitors to sign in, and the same files train a model. Needs the package index."""
+    apply(plan_training(SPACE))
+    files = hub.files(SPACE, kind="space")
+    folder = write(files, tmp_path / "space")
+    python = fresh_python(
+        tmp_path / "venv", folder / "requirements.txt", front_matter(files["README.md"])["sdk_version"]
+    )
+    environment = {**hub.environment(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    platform = {"SYSTEM": "spaces", "SPACE_ID": SPACE, "OPENID_PROVIDER_URL": hub.url}
+    platform |= {f"OAUTH_{name}": "x" for name in ("CLIENT_ID", "CLIENT_SECRET", "SCOPES")}
+    process = subprocess.Popen(
+        [str(python), "train_space.py", "--port", str(free_port)],
+        cwd=folder,
+        env={**environment, **platform},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert "Sign in with Hugging Face" in answers(free_port, process, 180)
+    finally:
+        process.kill()
+        process.communicate()
+    encoder = tmp_path / "encoder"
+    make_model().distilbert.save_pretrained(encoder)
+    make_tokenizer().save(str(encoder / "tokenizer.json"))
+    settings = [f"base={encoder}", "max_steps=2", "max_tokens=32", "data=[{path: examples/data/support_danger.jsonl}]"]
+    command = [str(python), "train_space.py", "--headless", "--config", ROOT / "examples/train.yaml"]
+    command += [word for setting in settings for word in ("--set", setting)]
+    subprocess.run([*command, "--push", "ann/trained"], cwd=folder, env=environment, check=True)
+    assert "onnx/model_int8.onnx" in hub.files("ann/trained")
 
 
 def test_an_app_started_from_the_command_line_needs_a_checkout(hub, model, monkeypatch, tmp_path):

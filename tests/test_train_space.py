@@ -10,14 +10,26 @@ import yaml
 from conftest import make_model, make_tokenizer
 
 import train_space
-from classifier import headless, training_page
-from classifier.bench import Bench
-from classifier.datacheck import HARDWARE, check_data, declare_tasks, encoder_parameters, estimate
+from classifier import headless, training_page, training_report
+from classifier.bench import OWN_MESSAGES, Bench
+from classifier.datacheck import check_data, declare_tasks
 from classifier.desks import SUPPORT
 from classifier.errors import ClassifierError
+from classifier.estimates import (
+    ASSUMED,
+    MEASURED,
+    RECORDED,
+    encoder_parameters,
+    estimate,
+    hub_prices,
+    operations,
+    rate_of_run,
+    recorded_rate,
+)
 from classifier.folder import REPORT, ModelFolder, write_json
 from classifier.headless import settings_from
 from classifier.hub_job import submit
+from classifier.page import escape
 from classifier.predict import Classifier
 from classifier.settings import TrainSettings
 from classifier.trainer import CHECKPOINT_STEPS, RunState, Trainer
@@ -29,7 +41,7 @@ WORDS = ["refund", "card", "charged", "order", "account", "hours", "help", "frau
 def encoder(tmp_path_factory) -> Path:
     """A tiny encoder with its tokenizer."""
     folder = tmp_path_factory.mktemp("encoder")
-    make_model().distilbert.save_pretrained(folder)
+    make_model(positions=256).distilbert.save_pretrained(folder)
     make_tokenizer().save(str(folder / "tokenizer.json"))
     return folder
 
@@ -102,7 +114,19 @@ def test_a_run_is_found_stopped_resumed_without_the_page_and_pushed(hub, values,
     rows = trainer.compare(model)
     assert {row["task"] for row in rows} == set(SUPPORT.task_names)
     assert all(row["n"] == 8 and row["new"] == row["current"] and row["interval"] == [0, 0] for row in rows)
-    assert "no clear difference" in training_page.comparison(rows)
+    assert "no clear difference" in training_report.comparison(rows)
+
+
+def test_labels_of_ones_own_are_trained_from_the_form(table, encoder, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    bench = Bench(Trainer(tmp_path / "run"), sign_in=False)
+    bench.start(None, "own", str(table), str(encoder), "config2", 1, "body", ["sentiment", "urgency"])
+    assert bench.trainer.wait().phase == "done", bench.trainer.log()
+    look = bench.look(None)
+    assert "sentiment" in look[8] and all(button.interactive for button in look[-2:])
+    result = Classifier.load(bench.trainer.model).classify("refund my order")
+    assert set(result.labels) == {"sentiment", "urgency"}
+    assert "Accuracy on the held-out messages" in bench.compare()  # the same labels as the embedded model's
 
 
 # The trainer's state, read from disk
@@ -140,6 +164,15 @@ def test_a_run_that_fails_says_why(values, tmp_path):
     assert "The disk is full." in training_page.banner(state)
 
 
+def test_after_the_last_step_the_page_says_that_it_is_finishing():
+    line = {"step": 9, "loss": 1.0}
+    score = {"step": 9, "score": 0.5, "tasks": {"intent": {"macro_f1": 0.25}}}
+    state = RunState("running", step=9, total=10, steps=(line,), validations=(score,), seconds_left=3.0)
+    assert "Time left" in training_page.banner(state) and "intent 0.250" in training_page.banner(state)
+    state = RunState("running", step=10, total=10, steps=(line,), validations=(score,), seconds_left=0.0)
+    assert "Time left" not in training_page.banner(state) and "exported" in training_page.banner(state)
+
+
 def test_a_half_written_line_of_the_log_waits(values, tmp_path):
     trainer = Trainer(tmp_path / "run")
     write_run(trainer, values, os.getpid(), created=1.0)
@@ -170,16 +203,44 @@ def test_missing_labels_are_warned_of(values, encoder, tmp_path):
     assert "No message has a label of intent" in warnings and "no message is high" in warnings
 
 
-def test_a_run_twice_as_long_takes_twice_the_time_and_costs_twice(values, tmp_path):
+def test_a_run_twice_as_long_takes_twice_the_time_and_costs_twice(hub, values, tmp_path):
     once = TrainSettings.build({**values, "epochs": 1}, {"out": tmp_path})
     twice = TrainSettings.build({**values, "epochs": 2}, {"out": tmp_path})
-    found = check_data(once)
-    for (hardware, first, price), (_, second, more) in zip(
-        estimate(found, once, 10_000_000), estimate(found, twice, 10_000_000), strict=True
-    ):
-        assert second == pytest.approx(2 * first) and more == pytest.approx(2 * price)
-        assert first > 0 and (price > 0) == (hardware.dollars_per_hour > 0)
-    assert len({hardware.name for hardware in HARDWARE}) == len(HARDWARE)
+    train = check_data(once).train
+    rows = list(zip(estimate(train, once, 10_000_000), estimate(train, twice, 10_000_000), strict=True))
+    assert all(second.seconds == pytest.approx(2 * first.seconds) and first.seconds > 0 for first, second in rows)
+    prices = {first.title: (first.dollars, second.dollars) for first, second in rows}
+    assert prices["CPU basic, 2 cores"] == (0, 0)
+    once_t4, twice_t4 = prices["NVIDIA T4"]
+    assert twice_t4 == pytest.approx(2 * once_t4) and once_t4 > 0
+    assert prices["NVIDIA A100"] == (None, None)  # not in the Hub's list
+
+
+def test_each_estimate_says_what_it_rests_on(hub, values, tmp_path):
+    settings = TrainSettings.build(values, {"out": tmp_path})
+    train = check_data(settings).train
+    here, basic, *cards = estimate(train, settings, 10_000_000, rate_here=2 * recorded_rate())
+    assert (here.basis, basic.basis) == (MEASURED, RECORDED)
+    assert {card.basis for card in cards} == {ASSUMED}
+    assert basic.seconds == pytest.approx(2 * here.seconds)
+    assert estimate(train, settings, 10_000_000)[0] == basic
+
+
+def test_the_speed_of_a_run_is_taken_from_its_log(values, encoder, tmp_path):
+    settings = TrainSettings.build(values, {"out": tmp_path})
+    log = (
+        {"step": 1, "loss": 1.0},
+        *({"step": n, "loss": 1.0, "tokens_per_second": speed} for n, speed in [(2, 90), (3, 100), (4, 400)]),
+    )
+    parameters = encoder_parameters(json.loads((encoder / "config.json").read_text()))
+    assert rate_of_run(settings, log) == operations(parameters, 100)
+    assert rate_of_run(settings, log[:1]) is None
+
+
+def test_prices_that_the_hub_cannot_be_asked_for_are_left_out(hub):
+    assert hub_prices()["t4-small"] == pytest.approx(0.6)
+    hub.stop()
+    assert hub_prices() == {}
 
 
 @pytest.mark.parametrize(
@@ -230,6 +291,40 @@ def test_the_form_becomes_settings(bench, table, encoder):
     assert Path(found.data[0].path).is_file() and Path(found.data[0].path) != table
 
 
+def test_a_check_does_not_change_the_table_of_a_run(bench, table, tmp_path):
+    form = ["own", str(table), "x", "ours", 1, "body"]
+    first = bench.values(*form, ["sentiment"])
+    changed = tmp_path / table.name
+    changed.write_text(table.read_text().replace("refund", "return"))
+    others = [bench.values(*form, ["urgency"]), bench.values(form[0], str(changed), *form[2:], ["sentiment"])]
+    assert len({values["tasks"] for values in (first, *others)}) == 3
+    assert Path(first["data"][0]["path"]).read_text() == table.read_text()
+    os.utime(Path(others[0]["tasks"]).parent, (0, 0))
+    bench.uploads.forget([first["data"][0]["path"]])
+    assert [Path(values["tasks"]).exists() for values in (first, *others)] == [True, False, True]
+
+
+def test_columns_of_any_name_become_tasks(bench, tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("Was steht da?,2nd label\nthe parcel is late,a\nthe parcel is broken,b\n")
+    text, *_ = bench.columns(str(path), "own")
+    assert text.value == "Was steht da?"
+    values = bench.values("own", str(path), "x", "ours", 1, text.value, ["2nd label"])
+    assert TrainSettings.build(values, {"out": "x"}).data[0].columns["task_2nd_label"] == "2nd label"
+
+
+def test_without_a_table_the_projects_messages_are_used(bench):
+    found = bench.values("support", None, "x", "ours", 1, None, [])
+    assert [source["path"] for source in found["data"]] == [str(path) for path in OWN_MESSAGES["support"]]
+
+
+def test_a_comparison_on_messages_that_the_embedded_model_knows_says_so(bench, values, tmp_path):
+    write_run(bench.trainer, {**values, "data": [{"path": str(OWN_MESSAGES["support"][0])}]}, os.getpid(), created=1.0)
+    assert "flatters" in bench._seen_before()
+    write_run(bench.trainer, values, os.getpid(), created=1.0)
+    assert bench._seen_before() == ""
+
+
 def test_the_form_takes_labels_of_ones_own(bench, table, encoder):
     form = ["own", str(table), str(encoder), "ours", 1, "body", ["sentiment"], *[None] * 8]
     found = TrainSettings.build(bench.values(*form), {"out": "x"})
@@ -249,10 +344,13 @@ def test_what_is_not_chosen_yet_is_a_notice(bench, table, form, sentence):
         bench.check(*(str(table) if part == "TABLE" else part for part in form), *[None] * 8)
 
 
-def test_the_check_shows_time_and_cost(bench, table, encoder):
+def test_the_check_shows_time_and_cost(hub, bench, table, encoder):
     form = ["support", str(table), str(encoder), "ours", 1, "body", [], *SUPPORT.task_names, None, None, None]
     html = bench.check(*form)
-    assert "NVIDIA T4" in html and "free" in html
+    assert "NVIDIA T4" in html and "free" in html and escape("under $ 0.01") in html
+    hub.stop()
+    html = bench.check(*form)
+    assert "NVIDIA T4" in html and escape("$") not in html and "cannot be asked for prices" in html
 
 
 def test_a_look_at_what_has_not_changed_sends_nothing(bench):
@@ -266,6 +364,12 @@ def test_visitors_of_a_space_must_sign_in(tmp_path):
     for action in (lambda: bench.start(None), lambda: bench.stop(None), lambda: bench.push("a/b", True, None, None)):
         with pytest.raises(gr.Error, match="Sign in"):
             action()
+
+
+def test_without_a_run_there_is_nothing_to_push(tmp_path):
+    ann = gr.OAuthProfile({"name": "Ann", "preferred_username": "ann", "profile": "", "picture": ""})
+    with pytest.raises(gr.Error, match="no finished model"):
+        Bench(Trainer(tmp_path), sign_in=True).push("ann/new", True, ann, None)
 
 
 def test_only_who_started_a_run_may_stop_it(tmp_path, values):
@@ -300,11 +404,21 @@ def test_the_example_can_be_read():
     assert TrainSettings.build(values).tasks == "support"
 
 
+def test_settings_of_the_file_can_be_overridden(tmp_path):
+    config = tmp_path / "train.yaml"
+    config.write_text("base: x\nepochs: 3\nnoise: {rate: 0.5}\n")
+    values = settings_from(config, ["epochs=1", "noise=null", "data=[{path: a=b.csv}]"])
+    assert (values["epochs"], values["noise"], values["data"]) == (1, None, [{"path": "a=b.csv"}])
+    for wrong in ("epochs", "data=[", "=1"):
+        with pytest.raises(ClassifierError, match=r"The (setting|value)"):
+            settings_from(config, [wrong])
+
+
 def test_a_job_brings_code_settings_and_data_and_its_log_is_followed(hub, values, tmp_path, capsys):
     config = tmp_path / "train.yaml"
     config.write_text(yaml.safe_dump(values))
     hub.job_says = ["step 1 of 2", "Pushed."]
-    submit("t4-small", config, "ann/new", private=True)
+    submit("t4-small", settings_from(config), "ann/new", private=True)
     files = hub.files("ann/new-job", kind="dataset")
     assert {"train_space.py", "app.py", "classifier/train.py", "classifier/page.css", "requirements.txt"} <= set(files)
     assert hub.repos["dataset", "ann/new-job"].private
@@ -323,15 +437,17 @@ def test_a_job_that_fails_says_so(hub, values, tmp_path):
     config.write_text(yaml.safe_dump(values))
     hub.job_ends_as = "ERROR"
     with pytest.raises(ClassifierError, match="ended as ERROR"):
-        submit("t4-small", config, "ann/new")
+        submit("t4-small", settings_from(config), "ann/new")
 
 
 def test_a_finished_model_is_reported(tmp_path, values, own_folder):
     trainer = Trainer(tmp_path / "run")
     write_run(trainer, values, os.getpid(), created=1.0)
     own_folder.rename(trainer.model)
-    scores = {"n": 8, "tasks": {"intent": {"accuracy": 0.5, "macro_f1": 0.25}}, "score": 0.25}
+    intent = {"accuracy": 0.5, "interval": [0.2, 0.8], "macro_f1": 0.25, "ece": 0.125, "confusion": [[3, 1], [3, 1]]}
+    scores = {"n": 8, "tasks": {"intent": {**intent, "labels": {"a_b": {}, "<c>": {}}}}}
     write_json(trainer.model / REPORT, {"evaluation": {"validation_clean": scores}})
     assert trainer.state().phase == "done" and ModelFolder.read(trainer.model)
-    html = training_page.report(trainer.report())
-    assert "50.0%" in html and "n = 8" in html
+    html = training_report.report(trainer.report())
+    assert "50.0% (20.0% to 80.0%)" in html and "n = 8" in html
+    assert '<td style="--share:0.750">3</td>' in html and "&lt;c&gt;" in html
