@@ -109,7 +109,7 @@ class _Window:
     tokenize_seconds: float
 
     def feeds(self, most: int = BATCH_TOKENS) -> Iterator[dict[str, NDArray[np.int64]]]:
-        """Inputs of the model for each batch of `ordered`, (batch, tokens), at most `most` tokens each.
+        """Inputs of the model for each batch of `encodings`, (batch, tokens), at most `most` tokens each.
 
         Batches of the longest messages come first, so that no core waits long for the last one.
         """
