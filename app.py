@@ -97,13 +97,15 @@ def build_demo(classifier: Classifier, *, notice: str = "") -> gr.Blocks:
     ) as demo:
         gr.HTML(page.header(classifier.tasks, f"Model: {model['id']}{revision} · {model['backend']}", notice))
         last_job = gr.BrowserState("", storage_key="file-job")
+        analyzed = gr.State(None)
+        jobs = JobQueue(classifier, folder, LIMITS)
         with gr.Tabs():
             with gr.Tab("Message"):
-                message_tab(service)
+                message_tab(service, analyzed)
             with gr.Tab("File"):
-                file_tab(JobQueue(classifier, folder, LIMITS), last_job)
-            with gr.Tab("Policy"):
-                policy_tab(classifier)
+                file_tab(jobs, last_job)
+            with gr.Tab("Policy") as tab:
+                policy_tab(jobs, tab, analyzed, last_job)
         add_endpoints(service)
     demo.queue(max_size=WAITING_REQUESTS)
     return demo

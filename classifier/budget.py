@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
-from math import ceil, floor, log, log1p
-from pathlib import Path
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .binomial import ENOUGH, binomial_tail, messages_needed, upper_limit
 from .errors import ClassifierError
-from .folder import CALIBRATION, POLICY, read_json, write_json
 from .routing import Policy
 from .rules import Probabilities
 
 if TYPE_CHECKING:
     from .data import Examples
-    from .predict import Classifier
 
 #: Confidence levels that are looked at, the most cautious first. Fixed beforehand, which the guarantee needs.
 LEVELS = tuple(step / 200 for step in range(199, 99, -1))
-
-#: Most labelled messages that a refusal still names; more is as good as never.
-ENOUGH = 1_000_000
 
 #: A labelled message: its text, its probabilities, its right labels.
 Message = tuple[str, Probabilities, Mapping[str, str]]
@@ -101,14 +93,10 @@ class Curve:
         Raises:
             ClassifierError: The policy asks for no confidence, or no message has the labels.
         """
-        if not policy.automatic_needs:
-            raise ClassifierError(
-                f"The policy {policy.version!r} asks for no confidence, so there is no level to choose; "
-                "name the tasks that automatic answers rest on in 'automatic_needs'."
-            )
-        known = [message for message in messages if all(message[2].get(task) for task in _judged(policy))]
+        needed = judged(policy)
+        known = [message for message in messages if all(message[2].get(task) for task in needed)]
         if not known:
-            raise ClassifierError(f"No message has the labels {', '.join(_judged(policy))}; label some first.")
+            raise ClassifierError(f"No message has the labels {', '.join(needed)}; label some first.")
         anyway = at_level(policy, 0.0)
         confidences = [
             answer_confidence(policy, found) if anyway.route(found, text).automatic else -1.0
@@ -187,8 +175,10 @@ class Curve:
         promise = f"At most {100 * max_wrong:g} % wrong with {100 * confidence:g} % confidence"
         needed = []
         for automatic, wrong in zip(self.automatic, self.wrong, strict=True):
-            # Half an error more than was seen: no errors among a few messages prove little.
+            # Half an error more than was seen: no errors among a few messages prove little. Where none was seen,
+            # a small budget is not beyond the model, only beyond the messages.
             rate = (wrong + 0.5) / (automatic + 1)
+            rate = rate if wrong else min(rate, max_wrong / 2)
             if automatic and rate < max_wrong:
                 more = messages_needed(rate, max_wrong, 1 - confidence) * self.n / automatic
                 needed.append(max(ceil(more), self.n + 1))
@@ -203,78 +193,6 @@ class Curve:
             f"{promise} is out of reach of this model on {self.n:,} labelled messages: at the best level {best[0]:,} "
             f"of {best[1]:,} automatic answers were wrong. Allow more wrong answers or train a better model."
         )
-
-
-def labelled(classifier: Classifier, examples: Examples) -> list[Message]:
-    """Text, probabilities and right labels of each message, as `Curve.measure` takes them.
-
-    Args:
-        classifier: What answers.
-        examples: Labelled messages that it was not trained on.
-    """
-    names = {task.name: task.label_names for task in classifier.tasks.tasks}
-    rows = zip(examples.texts, classifier.probabilities(examples.texts), strict=True)
-    return [
-        (text, found, {task: names[task][values[row]] for task, values in examples.labels.items() if values[row] >= 0})
-        for row, (text, found) in enumerate(rows)
-    ]
-
-
-def halves(
-    policy: Policy, messages: Sequence[Message], max_wrong: float, confidence: float, *, draws: int = 200, seed: int = 0
-) -> dict[str, float]:
-    """Promise against what happened: choose a level on one random half of the messages, count on the other.
-
-    Args:
-        policy: What routes them.
-        messages: Text, probabilities and right labels of each.
-        max_wrong: The promise.
-        confidence: How sure it is to be.
-        draws: Random halves.
-        seed: Of the halves.
-
-    Returns:
-        ``promised``: share of draws in which a promise was possible; of these the mean share ``automatic`` and
-        ``wrong`` on the other half, and ``broken``: the share in which more than `max_wrong` were wrong there (the
-        other half is itself a small sample, so this is more than the risk of the promise even where that holds).
-    """
-    rng, seen = random.Random(seed), []
-    for _ in range(draws):
-        order = rng.sample(messages, len(messages))
-        first, second = (Curve.measure(policy, half) for half in (order[::2], order[1::2]))
-        with contextlib.suppress(ClassifierError):
-            index = LEVELS.index(first.choose(max_wrong, confidence).level)
-            seen.append((second.automatic[index] / second.n, second.wrong[index] / max(second.automatic[index], 1)))
-    result = {"max_wrong": max_wrong, "confidence": confidence, "draws": draws, "promised": len(seen) / draws}
-    if seen:
-        result["automatic"] = sum(automatic for automatic, _ in seen) / len(seen)
-        result["wrong"] = sum(wrong for _, wrong in seen) / len(seen)
-        result["broken"] = sum(wrong > max_wrong for _, wrong in seen) / len(seen)
-    return result
-
-
-def promise(path: str | Path, examples: Examples, max_wrong: float, confidence: float = 0.95) -> Choice:
-    """Choose a level for a model folder and write it into its policy, and the curve into its calibration.json.
-
-    Args:
-        path: A model folder on this machine.
-        examples: Labelled messages that neither the model nor its temperatures were fitted to.
-        max_wrong: Greatest share of wrong automatic answers.
-        confidence: How sure that must be.
-
-    Raises:
-        ClassifierError: There is no such folder, or the messages cannot support the promise; nothing is written.
-    """
-    from .predict import Classifier  # it is no part of deciding
-
-    classifier = Classifier.load(Path(path))
-    curve = Curve.measure(classifier.policy, labelled(classifier, examples))
-    choice = curve.choose(max_wrong, confidence)
-    file = Path(path) / CALIBRATION
-    kept = read_json(file) if file.is_file() else {}
-    write_json(Path(path) / POLICY, at_level(classifier.policy, choice.level).to_dict())
-    write_json(file, {**kept, "automation": curve.to_dict()})
-    return choice
 
 
 def at_level(policy: Policy, level: float) -> Policy:
@@ -297,6 +215,36 @@ def answer_confidence(policy: Policy, probabilities: Probabilities) -> float:
     return min(max(probabilities[task].values()) for task in policy.automatic_needs)
 
 
+def judged(policy: Policy) -> tuple[str, ...]:
+    """The tasks whose right labels tell whether an automatic answer is wrong.
+
+    Args:
+        policy: What routes.
+
+    Raises:
+        ClassifierError: The policy asks for no confidence.
+    """
+    if not policy.automatic_needs:
+        raise ClassifierError(
+            f"The policy {policy.version!r} asks for no confidence, so there is no level to choose; "
+            "name the tasks that automatic answers rest on in 'automatic_needs'."
+        )
+    return (policy.action_task,) if policy.action_task is not None else tuple(policy.automatic_needs)
+
+
+def countable(policy: Policy, examples: Examples) -> bool:
+    """Whether a curve can be counted: the policy asks for confidence, and some message has the labels.
+
+    Args:
+        policy: What routes.
+        examples: Labelled messages.
+    """
+    if not policy.automatic_needs:
+        return False
+    present = [examples.labels[task] >= 0 for task in judged(policy) if task in examples.labels]
+    return len(present) == len(judged(policy)) and bool(np.all(present, axis=0).any())
+
+
 def is_wrong(policy: Policy, probabilities: Probabilities, labels: Mapping[str, str]) -> bool:
     """Whether an automatic answer would be wrong.
 
@@ -310,50 +258,4 @@ def is_wrong(policy: Policy, probabilities: Probabilities, labels: Mapping[str, 
     """
     if policy.action_task is not None:
         return labels[policy.action_task] not in policy.automatic
-    return any(
-        max(probabilities[task], key=probabilities[task].__getitem__) != labels[task] for task in _judged(policy)
-    )
-
-
-def binomial_tail(k: int, n: int, p: float) -> float:
-    """The probability of at most k successes in n trials of probability p, 0 < p < 1."""
-    if k >= n:
-        return 1.0
-    i = np.arange(k)
-    steps = np.log((n - i) / (i + 1)) + log(p) - log1p(-p)  # from each term's logarithm to the next one's
-    return float(min(1.0, np.exp(n * log1p(-p) + np.concatenate(([0.0], np.cumsum(steps)))).sum()))
-
-
-def upper_limit(k: int, n: int, confidence: float) -> float:
-    """The one-sided upper limit of a rate of which k cases in n were seen (Clopper and Pearson 1934)."""
-    low, high = k / n, 1.0
-    while k < n and high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if binomial_tail(k, n, middle) > 1 - confidence else (low, middle)
-    return high
-
-
-@lru_cache(maxsize=4096)
-def messages_needed(rate: float, max_wrong: float, risk: float) -> int:
-    """About how many automatic answers prove a budget when a share `rate` of them, below the budget, is wrong.
-
-    Args:
-        rate: Share of wrong answers that is seen.
-        max_wrong: The budget.
-        risk: Allowed probability of a false promise.
-
-    Returns:
-        A number that is enough; without errors the least one, else within 2 % of it. Over ENOUGH it is only a bound.
-    """
-    low = high = ceil(log(risk) / log1p(-max_wrong))
-    while binomial_tail(floor(rate * high), high, max_wrong) > risk and high <= ENOUGH:
-        low, high = high, 2 * high
-    while high - low > max(1, 0.02 * low):
-        middle = (low + high) // 2
-        enough = binomial_tail(floor(rate * middle), middle, max_wrong) <= risk
-        low, high = (low, middle) if enough else (middle, high)
-    return high
-
-
-def _judged(policy: Policy) -> tuple[str, ...]:
-    return (policy.action_task,) if policy.action_task is not None else tuple(policy.automatic_needs)
+    return any(max(probabilities[task], key=probabilities[task].__getitem__) != labels[task] for task in judged(policy))

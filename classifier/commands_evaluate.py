@@ -37,7 +37,9 @@ def add_commands(add: AddCommand) -> None:
     suite.add_argument("--out", default="runs/suite", metavar="PATH", help="the run's files stand in PATH-<suite>.run")
     suite.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="change a training setting")
 
-    calibrate = add("calibrate", _calibrate, "Fit the temperatures of a model folder to held-out messages.")
+    calibrate = add(
+        "calibrate", _calibrate, "Fit temperatures to held-out messages, and count automation against error."
+    )
     calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
     calibrate.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
     calibrate.add_argument(
@@ -102,19 +104,23 @@ def _suite(args: argparse.Namespace) -> None:
 
 
 def _calibrate(args: argparse.Namespace) -> None:
+    from . import automation, budget
     from .calibrate import calibrate_folder
     from .data import read_examples
     from .folder import ModelFolder
 
-    examples = read_examples(args.data, ModelFolder.read(args.model).tasks)
-    if args.max_wrong is not None:
-        # A promise must not rest on messages that the temperatures were fitted to.
-        examples, others = examples.take(range(0, len(examples), 2)), examples.take(range(1, len(examples), 2))
-    found = calibrate_folder(args.model, examples)
-    if args.max_wrong is not None:
-        from .budget import promise
-
-        print(promise(args.model, others, args.max_wrong, args.confidence), file=sys.stderr)
+    folder = ModelFolder.read(args.model)
+    examples = read_examples(args.data, folder.tasks)
+    if args.max_wrong is None and not budget.countable(folder.policy, examples):
+        found = calibrate_folder(args.model, examples)
+    else:
+        # A promise must not rest on messages that the temperatures were fitted to, and it needs the most of them.
+        numbers = range(len(examples))
+        found = calibrate_folder(args.model, examples.take([number for number in numbers if number % 3 == 0]))
+        curve = automation.remember(args.model, examples.take([number for number in numbers if number % 3]))
+        print(f"Counted automation against error on {curve.n:,} other messages.", file=sys.stderr)
+        if args.max_wrong is not None:
+            print(automation.promise(args.model, curve, args.max_wrong, args.confidence), file=sys.stderr)
     if args.json:
         print(json.dumps(found))
         return

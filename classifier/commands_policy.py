@@ -8,10 +8,13 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .commands_serve import AddCommand, add_model
 from .errors import ClassifierError
+
+if TYPE_CHECKING:
+    from .predict import Classifier
 
 
 def add_commands(add: AddCommand) -> None:
@@ -22,7 +25,9 @@ def add_commands(add: AddCommand) -> None:
     """
     explain = add("explain", _explain, "Show which words decided the answer to a message, and what would change it.")
     explain.add_argument("text", nargs="?", help="the message; read from standard input if left out")
-    explain.add_argument("--report", metavar="FILE", help="measure how faithful explanations are on these messages")
+    explain.add_argument(
+        "--report", metavar="FILE", help="measure how faithful and how fast they are on these messages"
+    )
     explain.add_argument("--messages", type=int, default=100, metavar="N", help="of the report, spread over the file")
     explain.add_argument("--json", action="store_true", help="print as JSON")
     add_model(explain)
@@ -42,23 +47,12 @@ def add_commands(add: AddCommand) -> None:
 
 
 def _explain(args: argparse.Namespace) -> None:
-    from .explain import explain, faithfulness
+    from .explain import explain
     from .predict import Classifier
 
     classifier = Classifier.load(args.model, revision=args.revision)
     if args.report:
-        texts = [text for text in _texts(args.report) if len(text.split()) > 1]
-        texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
-        figures = faithfulness([classifier.part_read(text) for text in texts], classifier.probabilities)
-        if args.json:
-            print(json.dumps(figures))
-            return
-        print("Mean fall of the label's probability without the first 10, 20 and 50 % of the words")
-        for task, figure in figures.items():
-            by_weight, at_random = (" ".join(f"{x:5.2f}" for x in figure[key]) for key in ("by_weight", "random"))
-            low, high = figure["interval"]
-            print(f"{task:16} by weight {by_weight}   at random {at_random}", end="   ")
-            print(f"gain {figure['gain']:.2f} [{low:.2f}, {high:.2f}], n = {figure['n']}")
+        _report_explanations(args, classifier)
         return
     text = sys.stdin.read() if args.text is None else args.text
     found = explain(classifier.part_read(text), classifier.probabilities, classifier.policy)
@@ -76,6 +70,31 @@ def _explain(args: argparse.Namespace) -> None:
         )
         print(f"{part.text:{width}}  " + "  ".join(weights))
     print(f"\n{found.proof}")
+
+
+def _report_explanations(args: argparse.Namespace, classifier: Classifier) -> None:
+    from .faithful import WORDS, faithfulness, latency
+
+    texts = [classifier.part_read(text) for text in _texts(args.report) if len(text.split()) > 1]
+    long = [text for text in texts if len(text.split()) >= WORDS][: args.messages]
+    texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
+    speed = latency(long, classifier.probabilities, classifier.policy) if long else None
+    figures = faithfulness(texts, classifier.probabilities)
+    if args.json:
+        print(json.dumps({"faithfulness": figures, "latency": speed}))
+        return
+    print("Mean fall of the label's probability without the first 10, 20 and 50 % of the words")
+    for task, figure in figures.items():
+        by_weight, at_random = (" ".join(f"{x:5.2f}" for x in figure[key]) for key in ("by_weight", "random"))
+        low, high = figure["interval"]
+        print(f"{task:16} by weight {by_weight}   at random {at_random}", end="   ")
+        print(f"gain {figure['gain']:.2f} [{low:.2f}, {high:.2f}], n = {figure['n']}")
+    if speed:
+        print(
+            f"\nA message of {WORDS} words is explained in {speed['median_ms']:.0f} ms (median; 95 %: "
+            f"{speed['p95_ms']:.0f} ms; processor {speed['cpu_ms']:.0f} ms; n = {speed['n']}, "
+            f"{classifier.threads} threads)."
+        )
 
 
 def _route(args: argparse.Namespace) -> None:
@@ -101,18 +120,17 @@ def _route(args: argparse.Namespace) -> None:
 
 
 def _automation(args: argparse.Namespace) -> None:
-    from . import budget
+    from .automation import halves, labelled
+    from .budget import Curve
     from .data import read_examples
     from .predict import Classifier
 
     classifier = Classifier.load(args.model, revision=args.revision)
-    messages = budget.labelled(classifier, read_examples(args.data, classifier.tasks))
-    curve = budget.Curve.measure(classifier.policy, messages)
+    messages = labelled(classifier, read_examples(args.data, classifier.tasks))
+    curve = Curve.measure(classifier.policy, messages)
     report: dict[str, Any] = {"n": curve.n, "points": curve.points(args.confidence)}
     if args.halves and args.max_wrong:
-        report["halves"] = budget.halves(
-            classifier.policy, messages, args.max_wrong, args.confidence, draws=args.halves
-        )
+        report["halves"] = halves(classifier.policy, messages, args.max_wrong, args.confidence, draws=args.halves)
     if args.max_wrong and not args.halves:
         choice = curve.choose(args.max_wrong, args.confidence)
         report["choice"] = vars(choice)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-
-import numpy as np
 
 from .changes import Change, Run, Span, edited, first_change, noisy, smallest_change
 from .errors import ClassifierError
@@ -18,12 +15,6 @@ from .rules import Probabilities
 
 #: Most parts that a message is cut into; in longer ones some neighbouring words are one part.
 MAX_PARTS = 64
-
-#: Shares of the words that `faithfulness` leaves out, as in the ERASER benchmark.
-LEFT_OUT = (0.1, 0.2, 0.5)
-
-#: Draws of the bootstrap behind the intervals of `faithfulness`.
-DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ def explain(text: str, run: Run, policy: Policy) -> Explanation:
     """Explain the answer to a message.
 
     The weights are found by occlusion (Zeiler and Fergus 2014; for words, Li et al. 2016): the message is run
-    once more without each word, all in one batch. `faithfulness` measures how far they can be trusted.
+    once more without each word, all in one batch. `faithful.faithfulness` measures how far they can be trusted.
 
     Args:
         text: The message, or the part of it that the model reads.
@@ -115,10 +106,11 @@ def explain(text: str, run: Run, policy: Policy) -> Explanation:
     change, tried = first_change(doubts, others, policy, action), 0
     route = policy.route(full, text, fragile=change is not None)
     if change is None:
-        order = sorted(range(len(parts)), key=lambda index: -max(parts[index].weights.values()))
+        falls = [_fall(policy, action, full, less) for less in singles]
+        order = sorted(range(len(parts)), key=falls.__getitem__, reverse=True)
         ordered, less = [spans[index] for index in order], [singles[index] for index in order]
         change, tried = smallest_change(text, ordered, less, run, policy, action)
-    return Explanation(_labels(full), parts, route, change, len(doubts) + tried)
+    return Explanation(most_likely(full), parts, route, change, len(doubts) + tried)
 
 
 def occlude(text: str, run: Run) -> tuple[Part, ...]:
@@ -153,60 +145,20 @@ def word_spans(text: str) -> list[Span]:
     return [(group[0][0], group[-1][1]) for group in groups]
 
 
-def faithfulness(texts: Sequence[str], run: Run, *, seed: int = 0) -> dict[str, dict[str, Any]]:
-    """How much more the weightiest words matter to the model than as many random ones.
-
-    The measure is comprehensiveness (DeYoung et al. 2020, ERASER): the mean fall of the label's probability when
-    the first 10, 20 and 50 % of the words are left out, by weight and in random order. Weights that say nothing
-    about the model fall like random ones.
-
-    Args:
-        texts: Messages of at least two words.
-        run: What runs the model.
-        seed: Of the random order and of the bootstrap.
-
-    Returns:
-        For each task: ``by_weight`` and ``random`` (mean fall, one value per share left out), ``gain`` (their mean
-        difference), ``interval`` (95 %, bootstrap over messages) and ``n``.
-    """
-    rng = random.Random(seed)
-    falls: dict[str, list[list[list[float]]]] = {}
-    for text in texts:
-        parts = occlude(text, run)
-        (full,) = run([text])
-        for task, label in _labels(full).items():
-            by_weight = sorted(parts, key=lambda part, task=task: -part.weights[task])  # type: ignore[misc]
-            drops = [_first(order, share) for order in (by_weight, rng.sample(parts, len(parts))) for share in LEFT_OUT]
-            found = run([edited(text, {(part.start, part.end): "" for part in drop}) for drop in drops])
-            fall = [full[task][label] - less[task][label] for less in found]
-            falls.setdefault(task, []).append([fall[: len(LEFT_OUT)], fall[len(LEFT_OUT) :]])
-    return {task: _faithfulness(np.array(values), seed) for task, values in falls.items()}
+def _fall(policy: Policy, action: str, full: Probabilities, less: Probabilities) -> float:
+    """How far what speaks for an action falls without a word; without an action task, any task's label."""
+    if policy.action_task is not None and action in full[policy.action_task]:
+        return full[policy.action_task][action] - less[policy.action_task][action]
+    return max(full[task][label] - less[task][label] for task, label in most_likely(full).items())
 
 
-def _faithfulness(falls: np.ndarray, seed: int) -> dict[str, Any]:
-    """Summarise falls of shape (messages, by weight or random, shares left out)."""
-    gains = (falls[:, 0] - falls[:, 1]).mean(1)
-    draws = np.random.default_rng(seed).choice(gains, (DRAWS, len(gains))).mean(1)
-    by_weight, at_random = falls.mean(0).round(4).tolist()
-    return {
-        "by_weight": by_weight,
-        "random": at_random,
-        "gain": round(float(gains.mean()), 4),
-        "interval": np.quantile(draws, (0.025, 0.975)).round(4).tolist(),
-        "n": len(gains),
-    }
-
-
-def _first(parts: Sequence[Part], share: float) -> Sequence[Part]:
-    return parts[: max(1, round(share * len(parts)))]
-
-
-def _labels(full: Probabilities) -> dict[str, str]:
+def most_likely(full: Probabilities) -> dict[str, str]:
+    """The most probable label of each task."""
     return {task: max(shares, key=shares.__getitem__) for task, shares in full.items()}
 
 
 def _parts(text: str, spans: Sequence[Span], full: Probabilities, singles: Sequence[Probabilities]) -> tuple[Part, ...]:
-    labels, parts = _labels(full), []
+    labels, parts = most_likely(full), []
     for (start, end), less in zip(spans, singles, strict=True):
         weights = {task: full[task][label] - less[task][label] for task, label in labels.items()}
         parts.append(Part(text[start:end], start, end, weights))

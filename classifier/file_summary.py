@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -64,6 +65,12 @@ class ScoredRow:
     def doubt(self) -> float:
         """1 minus the confidence of the least sure task; 2 for a row with an error, so that it comes first."""
         return 1 - min(self.confidence.values()) if self.confidence else 2.0
+
+    @property
+    def probabilities(self) -> dict[str, dict[str, float]]:
+        """Task to label to probability; only for rows without an error."""
+        found: dict[str, dict[str, float]] = json.loads(self.details["probabilities"])
+        return found
 
 
 def scored_rows(scored: ScoredFile, tasks: TaskSet) -> Iterator[ScoredRow]:

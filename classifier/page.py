@@ -188,8 +188,8 @@ def cards(result: Result, tasks: TaskSet, latency: LatencySummary) -> str:
     shown = [_answered_card(task, result.labels[task.name], result.probabilities[task.name]) for task in tasks.tasks]
     own = [(step, _milliseconds(value)) for step, value in result.latency_ms.items() if step != "total"]
     process = [("median", _milliseconds(latency.median)), ("p95", _milliseconds(latency.p95))]
-    figures = (*own, *process, ("answers", f"{latency.count:,}"))
-    speed = _speed_card(figures, _milliseconds(result.latency_ms["total"]))
+    meaning = f"Steps of this answer, then median and 95th percentile of {latency.count:,} answers"
+    speed = _speed_card((*own, *process), _milliseconds(result.latency_ms["total"]), meaning)
     return f'<div class="cards">{"".join(shown)}{speed}</div>'
 
 
@@ -215,10 +215,13 @@ def _card(task: Task, body: str, share: str = "", classes: str = "tone-neutral")
     )
 
 
-def _speed_card(figures: Iterable[tuple[str, str]], total: str = "") -> str:
-    """Milliseconds of this answer's steps, then of all answers of this process."""
+def _speed_card(figures: Iterable[tuple[str, str]], total: str = "", meaning: str = "") -> str:
+    """Milliseconds of this answer's steps, then of all answers of this process; at most six figures fit."""
     rows = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures)
-    return f'<article class="card speed"><h3>Speed in ms</h3><p class="share">{total}</p><dl>{rows}</dl></article>'
+    return (
+        f'<article class="card speed" title="{meaning}"><h3>Speed in ms</h3><p class="share">{total}</p>'
+        f"<dl>{rows}</dl></article>"
+    )
 
 
 def _milliseconds(value: float) -> str:

@@ -2,194 +2,242 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import tempfile
+from collections.abc import Callable
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from .budget import Curve, at_level
+from . import policy_form as form
+from .automation import fingerprint, remembered
+from .budget import at_level
+from .changes import is_fragile
 from .errors import ClassifierError
-from .folder import CALIBRATION, read_json
+from .jobs import FINAL, JobQueue
 from .page import escape, problem
-from .policy_view import Known, effect, promise
-from .predict import Classifier
+from .policy_view import MOST_ROWS, NO_FILE, NO_MESSAGE, Known, effect, known, known_rows, nothing_yet, promise
 from .routing import Policy
-from .rows import open_table
 from .tasks import Label
 
-#: Rows of a file that the tab decides on again with every change.
-MOST_ROWS = 2000
+#: Files whose rows are kept in memory for the visitors who look at this tab.
+FILES = 8
+
+#: What the Message tab leaves here: the message, its probabilities, whether it is fragile; None before the first.
+Analyzed = tuple[str, dict[str, dict[str, float]], bool | None] | None
 
 TRIAL = "Try a policy here: the desk keeps its own. Download it to use it."
 BUDGET = "Move the slider to choose the confidence from an error budget."
+UNCOVERED = "The error rates were counted under the costs and rules of the desk; they say nothing about changed ones."
+
+_PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
-def policy_tab(classifier: Classifier) -> None:
-    """The policy as a form and as JSON, its effect on the examples and on a file, download, upload and reset.
+def policy_tab(jobs: JobQueue, tab: gr.Tab, analyzed: gr.State, last_job: gr.BrowserState) -> None:
+    """The policy as a form and as JSON, its effect on examples, message and file, download, upload and reset.
 
     Args:
-        classifier: What answers; its own policy stays as it is.
+        jobs: The files that visitors have had classified, and what answers; its own policy stays as it is.
+        tab: The tab that this stands in; opening it brings the effects up to date.
+        analyzed: The message that the visitor analyzed last, as `Analyzed`.
+        last_job: The id of the visitor's last file.
     """
-    original = classifier.policy
-    texts = classifier.tasks.examples
-    examples: Known = list(zip(texts, classifier.probabilities(texts), strict=True)) if texts else []
-    curve = _curve(classifier)
-    text = _text(original)
+    ui = _PolicyTab(jobs, [analyzed, last_job])
+    ui.build()
+    ui.connect(tab)
 
-    def show(policy_text: str, messages: Known) -> tuple[str, str, str]:
-        """What the policy does; an error leaves the last picture standing in words."""
-        try:
-            policy = _policy(policy_text)
-            policy.check(classifier.tasks)
-        except ClassifierError as error:
-            return problem(str(error)), gr.skip(), gr.skip()
-        return (
-            f'<p class="notice tone-neutral">{TRIAL}</p>',
-            effect(policy, original, examples, "Examples"),
-            effect(policy, original, messages, "Your file"),
+
+class _PolicyTab:
+    """The components of the tab and what they do. The policy of the visit is in `policy`, as text."""
+
+    def __init__(self, jobs: JobQueue, visit: list[Any]) -> None:
+        self.jobs, self.visit = jobs, visit
+        self.tasks, self.original = jobs.classifier.tasks, jobs.classifier.policy
+        self.curve = remembered(jobs.classifier.folder.path, self.original)
+        run, texts = jobs.classifier.probabilities, self.tasks.examples
+        self.examples = [
+            known(self.original, text, full, is_fragile(text, full, run, self.original))
+            for text, full in zip(texts, run(texts) if texts else [], strict=True)
+        ]
+        self.rows = lru_cache(FILES)(self._rows)
+        self.folder = tempfile.TemporaryDirectory(prefix="policies-")  # goes with the process
+
+    def build(self) -> None:
+        """Lay out the components."""
+        self.policy = gr.State(form.text_of(self.original))
+        with gr.Row(elem_id="policy-tab"):
+            with gr.Column(scale=5, min_width=280):
+                self._build_form()
+            with gr.Column(scale=7, min_width=280):
+                self.notice = gr.HTML(f'<p class="notice tone-neutral">{TRIAL}</p>', elem_id="policy-state")
+                self.on_message = gr.HTML(nothing_yet("Your message", NO_MESSAGE), elem_id="policy-message")
+                self.on_examples = gr.HTML(effect(self.original, self.examples, "Examples"), elem_id="policy-examples")
+                self.on_file = gr.HTML(nothing_yet("Your file", NO_FILE), elem_id="policy-file")
+        # Without a language: the editor's colours for JSON are too faint on a light ground.
+        self.code = gr.Code(
+            form.text_of(self.original),
+            label="The whole policy as JSON, with its rules and terms",
+            max_lines=24,
+            elem_id="policy-code",
         )
 
-    def set_level(policy_text: str, level: float) -> str:
-        return _edited(policy_text, lambda policy: at_level(policy, level / 100))
-
-    def set_terms(policy_text: str, terms: str) -> str:
-        listed = [term.strip() for term in terms.split(",") if term.strip()]
-        return _edited(policy_text, lambda policy: policy.changed(always_escalate=listed))
-
-    def set_costs(policy_text: str, rows: list[list[Any]]) -> str:
-        names = list(original.costs)
-        costs = {
-            name: dict(zip(names, map(float, row[1:]), strict=True)) for name, row in zip(names, rows, strict=True)
-        }
-        return _edited(policy_text, lambda policy: policy.changed(costs=costs))
-
-    def fill_form(policy_text: str) -> tuple[Any, Any, Any]:
-        """The form of a policy that came by upload, reset or typing; a faulty one leaves it as it is."""
-        try:
-            policy = _policy(policy_text)
-            policy.check(classifier.tasks)
-        except ClassifierError:
-            return gr.skip(), gr.skip(), gr.skip()
-        return _level(policy), ", ".join(policy.always_escalate), _cost_rows(policy)
-
-    def keep_budget(policy_text: str, per_cent: float) -> tuple[str, str]:
-        words, level = promise(curve, per_cent / 100)
-        words = f'<p class="fine">{escape(words)}</p>'
-        return words, policy_text if level is None else set_level(policy_text, 100 * level)
-
-    def upload(path: str | None) -> Any:
-        try:
-            return _text(Policy.from_file(path)) if path else gr.skip()
-        except ClassifierError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-
-    def read_messages(path: str | None) -> Known:
-        if path is None:
-            return []
-        try:
-            with open_table(path, max_rows=MOST_ROWS) as table:
-                at = table.columns.index(table.text_column)
-                texts = [str(row.cells[at]) for row in table if not row.error and str(row.cells[at]).strip()]
-            return list(zip(texts, classifier.probabilities(texts), strict=True)) if texts else []
-        except ClassifierError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-
-    def download(policy_text: str) -> str:
-        path = Path(tempfile.mkdtemp(prefix="policy-")) / "policy.json"
-        path.write_text(_edited(policy_text, lambda policy: policy), encoding="utf-8")
-        return str(path)
-
-    private: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    known = gr.State([])
-    with gr.Row(elem_id="policy-tab"):
-        with gr.Column(scale=5, min_width=280):
-            level = gr.Slider(
+    def _build_form(self) -> None:
+        words = promise(None, 0.0)[0] if self.curve is None else BUDGET
+        self.budget = gr.Slider(
+            1,
+            30,
+            10,
+            step=0.5,
+            label="Error budget: wrong automatic answers, per cent",
+            visible=self.curve is not None,
+            elem_id="policy-budget",
+        )
+        self.promised = gr.HTML(f'<p class="fine">{escape(words)}</p>', elem_id="policy-promise")
+        gr.HTML('<p class="label">Confidence that automatic answers need</p>')
+        self.needs = {
+            task: gr.Slider(
                 0,
                 100,
-                _level(original),
+                100 * needed,
                 step=0.5,
-                label="Confidence that automatic answers need, in per cent",
-                elem_id="policy-level",
+                label=f"{Label(task).title}, per cent",
+                elem_id=f"policy-need-{task}",
             )
-            budget = gr.Slider(
-                1, 30, 5, step=0.5, label="Error budget: wrong automatic answers in per cent", visible=curve is not None
-            )
-            promised = gr.HTML(f'<p class="fine">{promise(curve, 0.05)[0] if curve is None else BUDGET}</p>')
-            terms = gr.Textbox(
-                ", ".join(original.always_escalate),
-                label="Always to a person",
-                info="Words or phrases, comma-separated; * stands for any ending.",
-                placeholder="lawyer, cancel*",
-                elem_id="policy-terms",
-            )
-            costs = gr.Dataframe(
-                _cost_rows(original),
-                headers=["Chosen \\ right", *(Label(name).title for name in original.costs)],
-                label="Cost of choosing one action (row) where another was right (column)",
-                visible=bool(original.costs),
-                type="array",
-                static_columns=[0],
-                wrap=True,
-                buttons=[],
-                elem_id="policy-costs",
-            )
-            with gr.Row(elem_id="policy-buttons"):
-                reset = gr.Button("Reset")
-                save = gr.DownloadButton("Download")
-                load = gr.UploadButton("Upload", file_types=[".json"])
-        with gr.Column(scale=7, min_width=280):
-            state = gr.HTML(f'<p class="notice tone-neutral">{TRIAL}</p>', elem_id="policy-state")
-            shown_examples = gr.HTML(effect(original, original, examples, "Examples"), elem_id="policy-examples")
-    file = gr.File(label=f"Try it on your messages (the first {MOST_ROWS:,} rows)", type="filepath", height=150)
-    shown_file = gr.HTML()
-    code = gr.Code(
-        text, language="json", label="The whole policy, with queues and rules", max_lines=24, elem_id="policy-code"
-    )
+            for task, needed in self.original.automatic_needs.items()
+        }
+        self.terms = gr.Textbox(
+            ", ".join(self.original.always_escalate),
+            label="Always to a person",
+            info="Words or phrases with commas between; * stands for any ending. Enter applies them.",
+            placeholder="lawyer, cancel*",
+            elem_id="policy-terms",
+        )
+        table: dict[str, Any] = {"type": "array", "static_columns": [0], "wrap": True, "buttons": []}
+        self.costs = gr.Dataframe(
+            form.cost_rows(self.original),
+            headers=["Chosen \\ right", *(Label(name).title for name in self.original.costs)],
+            label="Cost of choosing one action (row) where another was right (column)",
+            visible=bool(self.original.costs),
+            elem_id="policy-costs",
+            **table,
+        )
+        self.queues = gr.Dataframe(
+            form.queue_rows(self.original),
+            headers=["Messages, the first line that fits", "Queue"],
+            label="Queues",
+            column_widths=["64%", "36%"],
+            elem_id="policy-queues",
+            **table,
+        )
+        with gr.Row(elem_id="policy-buttons"):
+            self.reset = gr.Button("Reset", elem_id="policy-reset")
+            self.save = gr.DownloadButton("Download", value=self._file(self.original), elem_id="policy-download")
+            self.load = gr.UploadButton("Upload", file_types=[".json"], elem_id="policy-upload")
 
-    budget.input(keep_budget, [code, budget], [promised, code], trigger_mode="always_last", **private)
-    level.input(set_level, [code, level], code, trigger_mode="always_last", **private)
-    terms.input(set_terms, [code, terms], code, **private)
-    costs.input(set_costs, [code, costs], code, **private)
-    reset.click(lambda: text, None, code, **private)
-    load.upload(upload, load, code, **private)
-    save.click(download, code, save, **private)
-    shown = [state, shown_examples, shown_file]
-    file.change(read_messages, file, known, **private).then(show, [code, known], shown, **private)
-    code.change(show, [code, known], shown, **private).then(fill_form, code, [level, terms, costs], **private)
+    def connect(self, tab: gr.Tab) -> None:
+        """Wire the events.
 
+        Args:
+            tab: The tab that this stands in.
+        """
+        last: dict[str, Any] = {"trigger_mode": "always_last"}  # of a slider on the move, only where it stands counts
+        for task, slider in self.needs.items():
+            self._edits(slider.input, slider, partial(form.with_need, task), **last)
+        self._edits(self.terms.submit, self.terms, form.with_terms)
+        self._edits(self.terms.blur, self.terms, form.with_terms)
+        self._edits(self.costs.input, self.costs, form.with_costs)
+        self._edits(self.queues.input, self.queues, form.with_queues)
+        self._edits(self.code.input, self.code, lambda _, text: form.read(text, self.tasks), **last)
+        self._edits(self.reset.click, self.reset, lambda _, __: self.original)
+        self._edits(self.load.upload, self.load, lambda _, path: Policy.from_file(path))
+        budgeted = [self.promised, *self._shown]
+        inputs = [self.policy, self.budget, *self.visit]
+        self.budget.input(self._keep_budget, inputs, budgeted, **last, **_PRIVATE)
+        tab.select(self._show, [self.policy, *self.visit], self._shown, **_PRIVATE)
 
-def _level(policy: Policy) -> float:
-    """What the slider shows: the greatest confidence that a task needs, in per cent."""
-    return 100 * max(policy.automatic_needs.values(), default=0.0)
+    @property
+    def _shown(self) -> list[Any]:
+        """Everything that depends on the policy of the visit."""
+        fields = [*self.needs.values(), self.terms, self.costs, self.queues]
+        effects = [self.notice, self.on_message, self.on_examples, self.on_file]
+        return [self.policy, self.code, *fields, self.promised, self.save, *effects]
 
+    def _edits(self, event: Any, control: Any, change: Callable[[Policy, Any], Policy], **options: Any) -> None:
+        """Let an event of a control change the policy; the control itself stays as the visitor left it."""
 
-def _cost_rows(policy: Policy) -> list[list[Any]]:
-    return [[Label(chosen).title, *row.values()] for chosen, row in policy.costs.items()]
+        def edit(text: str, value: Any, message: Analyzed, job: str) -> dict[Any, Any]:
+            shown = self._changed(text, lambda policy: change(policy, value), message, job)
+            return {component: new for component, new in shown.items() if component is not control}
 
+        event(edit, [self.policy, control, *self.visit], self._shown, **options, **_PRIVATE)
 
-def _curve(classifier: Classifier) -> Curve | None:
-    path = classifier.folder.path / CALIBRATION
-    found = read_json(path).get("automation") if path.is_file() else None
-    return Curve.from_dict(found) if found else None
+    def _changed(self, text: str, change: Callable[[Policy], Policy], message: Analyzed, job: str) -> dict[Any, Any]:
+        """What is shown after an edit; a fault in it is told and changes nothing."""
+        try:
+            policy = change(form.read(text, self.tasks))
+            policy.check(self.tasks)
+        except ClassifierError as error:
+            return {self.notice: problem(str(error))}
+        return self._everything(policy, message, job)
 
+    def _show(self, text: str, message: Analyzed, job: str) -> dict[Any, Any]:
+        """What is shown when the tab is opened."""
+        return self._changed(text, lambda policy: policy, message, job)
 
-def _text(policy: Policy) -> str:
-    return json.dumps(policy.to_dict(), indent=2, ensure_ascii=False)
+    def _everything(self, policy: Policy, message: Analyzed, job: str) -> dict[Any, Any]:
+        """What is shown of a policy: its fields, its file and its effects."""
+        shown: dict[Any, Any] = {
+            self.policy: form.text_of(policy),
+            self.code: form.text_of(policy),
+            **{slider: 100 * policy.automatic_needs.get(task, 0.0) for task, slider in self.needs.items()},
+            self.terms: ", ".join(policy.always_escalate),
+            self.costs: form.cost_rows(policy),
+            self.queues: form.queue_rows(policy),
+            self.save: gr.DownloadButton(value=self._file(policy)),
+            self.notice: f'<p class="notice tone-neutral">{TRIAL}</p>',
+            self.on_message: self._effect_on_message(policy, message),
+            self.on_examples: effect(policy, self.examples, "Examples"),
+            self.on_file: self._effect_on_file(policy, job),
+        }
+        if self.curve is not None:
+            words = BUDGET if fingerprint(policy) == fingerprint(self.original) else UNCOVERED
+            shown[self.promised] = f'<p class="fine">{words}</p>'
+        return shown
 
+    def _keep_budget(self, text: str, per_cent: float, message: Analyzed, job: str) -> dict[Any, Any]:
+        """Choose the confidence from a budget, and say what is promised."""
+        words, level = promise(self.curve, per_cent / 100)
+        shown = self._changed(text, lambda policy: policy if level is None else at_level(policy, level), message, job)
+        covered = fingerprint(form.read(text, self.tasks)) == fingerprint(self.original)
+        return {**shown, self.promised: f'<p class="fine">{escape(words if covered else UNCOVERED)}</p>'}
 
-def _policy(text: str) -> Policy:
-    try:
-        data = json.loads(text)
-    except ValueError as error:
-        raise ClassifierError(f"This is not JSON: {error}.") from None
-    return Policy.from_dict(data, where="This policy")
+    def _effect_on_message(self, policy: Policy, message: Analyzed) -> str:
+        if message is None:
+            return nothing_yet("Your message", NO_MESSAGE)
+        text, probabilities, fragile = message
+        return effect(policy, [known(self.original, text, probabilities, fragile)], "Your message")
 
+    def _effect_on_file(self, policy: Policy, id: str) -> str:
+        try:
+            job = self.jobs.get(id)
+        except ClassifierError:  # none, or one that the server has forgotten since
+            return nothing_yet("Your file", NO_FILE)
+        if job.state not in FINAL:
+            return nothing_yet(job.name, "This file is being classified; open this tab again when it is done.")
+        rows = self.rows(job.id)
+        total = job.progress.rows if job.progress else len(rows)
+        note = f"Decided again are the first {MOST_ROWS:,} of {total:,} rows." if total > MOST_ROWS else ""
+        return effect(policy, rows, job.name, note)
 
-def _edited(text: str, change: Any) -> str:
-    """The policy's text after a change; a fault in it is told and leaves the text as it is."""
-    try:
-        return _text(change(_policy(text)))
-    except (ClassifierError, ValueError, TypeError) as error:
-        raise gr.Error(str(error), print_exception=False) from None
+    def _rows(self, id: str) -> list[Known]:
+        return known_rows(self.jobs.get(id), self.tasks, self.original)
+
+    def _file(self, policy: Policy) -> str:
+        """The policy as a file to download."""
+        text = form.text_of(policy)
+        path = Path(self.folder.name) / hashlib.sha256(text.encode()).hexdigest()[:16] / "policy.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+        return str(path)

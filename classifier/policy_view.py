@@ -2,55 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple
 
 from .budget import Curve
 from .errors import ClassifierError
+from .file_summary import scored_rows
+from .jobs import Job
 from .page import escape
 from .routing import Policy
 from .rules import Probabilities
-from .tasks import Label
+from .tasks import Label, TaskSet
 
 #: Messages whose routes are listed; the counts above them are of all.
-LISTED = 20
+LISTED = 10
+
+#: Rows of a file that are decided again with every edit: as many as take a fraction of a second.
+MOST_ROWS = 5000
 
 COLUMNS = ("Message", "Action", "Queue", "Priority", "First reason")
 
-Known = Sequence[tuple[str, Probabilities]]
+NO_MESSAGE = "Analyze a message in the tab Message, and its route under this policy stands here."
+NO_FILE = "Classify a file in the tab File, and what this policy does to it stands here."
 
 
-def effect(policy: Policy, before: Policy, messages: Known, what: str) -> str:
-    """How a changed policy routes some messages, beside the policy that came with the model.
+class Known(NamedTuple):
+    """A message that the model has read.
+
+    Attributes:
+        text: The message.
+        probabilities: Task to label to probability.
+        fragile: Whether small changes of the message change its route; None when that was not tried.
+        action: Under the desk's own policy.
+        queue: Under the desk's own policy.
+        automatic: Under the desk's own policy.
+    """
+
+    text: str
+    probabilities: Probabilities
+    fragile: bool | None
+    action: str
+    queue: str
+    automatic: bool
+
+
+def known(policy: Policy, text: str, probabilities: Probabilities, fragile: bool | None = None) -> Known:
+    """A message with its route under the desk's own policy.
+
+    Args:
+        policy: The desk's own.
+        text: The message.
+        probabilities: Task to label to probability.
+        fragile: Whether small changes of the message change its route; None when that was not tried.
+    """
+    route = policy.route(probabilities, text, fragile=fragile)
+    return Known(text, probabilities, fragile, route.action, route.queue, route.automatic)
+
+
+def known_rows(job: Job, tasks: TaskSet, policy: Policy) -> list[Known]:
+    """The first MOST_ROWS rows of a scored file, those with an error left out.
+
+    Args:
+        job: A job in a final state.
+        tasks: What the model answers.
+        policy: The desk's own.
+    """
+    rows = islice(scored_rows(job.scored, tasks), MOST_ROWS)
+    return [known(policy, row.text, row.probabilities) for row in rows if row.labels]
+
+
+def effect(policy: Policy, messages: Sequence[Known], what: str, note: str = "") -> str:
+    """How a changed policy routes some messages, beside the desk's own.
 
     Args:
         policy: The changed policy.
-        before: The policy to compare with.
-        messages: Text and probabilities of each.
+        messages: The messages. Of more than LISTED, those whose route changes are listed first.
         what: What the messages are, for the heading.
+        note: What else there is to say of them.
     """
-    if not messages:
-        return ""
-    rows: list[str] = []
-    automatic = changed = 0
-    for text, probabilities in messages:
-        new, old = policy.route(probabilities, text), before.route(probabilities, text)
-        other = (new.action, new.queue) != (old.action, old.queue)
-        automatic += new.automatic
-        changed += other
-        if len(rows) < LISTED:
-            was = f" <small>was {escape(_title(old.action))}, {escape(_title(old.queue))}</small>" if other else ""
-            rows.append(
-                f"<tr{' class=changed' if other else ''}><td>{escape(text[:120])}</td>"
-                f"<td>{'≠ ' if other else ''}{escape(_title(new.action))}{was}</td><td>{escape(_title(new.queue))}</td>"
-                f"<td>{new.priority}</td><td>{escape(new.reasons[0].text)}</td></tr>"
-            )
+    routes = [policy.route(found.probabilities, found.text, fragile=found.fragile) for found in messages]
+    others = [(new.action, new.queue) != (old.action, old.queue) for new, old in zip(routes, messages, strict=True)]
+    automatic, before = sum(route.automatic for route in routes), sum(found.automatic for found in messages)
+    order: Iterable[int] = range(len(messages))
+    if len(messages) > LISTED:
+        order = sorted(order, key=lambda index: not others[index])[:LISTED]
+    rows = []
+    for index in order:
+        new, old = routes[index], messages[index]
+        was = f" <small>was {escape(_title(old.action))}, {escape(_title(old.queue))}</small>" if others[index] else ""
+        rows.append(
+            f"<tr{' class=changed' if others[index] else ''}><td>{escape(old.text[:120])}</td>"
+            f"<td>{'≠ ' if others[index] else ''}{escape(_title(new.action))}{was}</td>"
+            f"<td>{escape(_title(new.queue))}</td><td>{new.priority}</td><td>{escape(new.reasons[0].text)}</td></tr>"
+        )
     head = "".join(f'<th scope="col">{name}</th>' for name in COLUMNS)
+    was = f" (was {before:,})" if before != automatic else ""
+    more = f"{note} " if note else ""
+    if len(messages) > LISTED:
+        more += f"Listed are {LISTED}, those that change first."
     return (
-        f'<section class="decided"><h3>{escape(what)}: {automatic:,} of {len(messages):,} automatic, '
-        f"{changed:,} changed</h3>"
+        f'<section class="decided"><h3>{escape(what)}: {automatic:,} of {len(messages):,} automatic{was}, '
+        f"{sum(others):,} changed</h3>{f'<p class=fine>{escape(more.strip())}</p>' if more else ''}"
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(what)}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
     )
+
+
+def nothing_yet(what: str, text: str) -> str:
+    """The place of an effect on messages that are not there yet.
+
+    Args:
+        what: What the messages will be, for the heading.
+        text: How they come there.
+    """
+    return f'<section class="decided"><h3>{escape(what)}</h3><p class="fine">{escape(text)}</p></section>'
 
 
 def promise(curve: Curve | None, max_wrong: float) -> tuple[str, float | None]:

@@ -108,8 +108,8 @@ class _Window:
     errors: Mapping[int, ClassifierError]
     tokenize_seconds: float
 
-    def feeds(self) -> Iterator[dict[str, NDArray[np.int64]]]:
-        """Inputs of the model for each batch of `ordered`, (batch, tokens), at most BATCH_TOKENS tokens each.
+    def feeds(self, most: int = BATCH_TOKENS) -> Iterator[dict[str, NDArray[np.int64]]]:
+        """Inputs of the model for each batch of `ordered`, (batch, tokens), at most `most` tokens each.
 
         Batches of the longest messages come first, so that no core waits long for the last one.
         """
@@ -117,7 +117,7 @@ class _Window:
         lengths = list(map(len, ids))
         start = 0
         for end in range(1, len(ids) + 1):
-            if end == len(ids) or lengths[start] * (end + 1 - start) > BATCH_TOKENS:
+            if end == len(ids) or lengths[start] * (end + 1 - start) > most:
                 real = np.arange(lengths[start]) < np.array(lengths[start:end])[:, None]
                 input_ids = np.zeros(real.shape, np.int64)
                 input_ids[real] = np.fromiter(chain.from_iterable(ids[start:end]), np.int64)
@@ -153,7 +153,9 @@ class Classifier:
         path, backend = folder.onnx_file(backend)
         self.model = {"id": id, "revision": revision, "backend": backend}
         self._session = _open_session(path)
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="classify")  # starts none before its first use
+        # Threads start with their first use. What runs aside needn't wait behind the batches of a file.
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="classify")
+        self._aside = ThreadPoolExecutor(self.threads, thread_name_prefix="probabilities")
         outputs = {output.name: output.shape[-1] for output in self._session.get_outputs()}
         for task in self.tasks.tasks:
             if outputs.get(task.name) != len(task.labels):
@@ -198,14 +200,15 @@ class Classifier:
         path, commit = pull(str(model), revision=revision, weights=False)
         return cls(ModelFolder.read(path), id=str(model), revision=commit, backend=backend, threads=threads)
 
-    def classify(self, text: str, *, check_fragile: bool = False) -> Result:
+    def classify(self, text: str, *, check_fragile: bool | None = None) -> Result:
         """Answer one message.
 
         Args:
             text: The message, of any length; what the model does not read is cut, and the result says so.
             check_fragile: Whether to also try some changes that mean nothing (case, marks, typos). If they change
-                the route, it is fragile, and the policy may keep it from being automatic. Takes about four times
-                as long.
+                the action, the route is fragile, and the policy may keep it from being automatic. None tries them
+                only where that decides something: where the route would be automatic and the policy cares. Such
+                an answer takes about four times as long.
 
         Raises:
             ClassifierError: The message is no string, or holds nothing to read.
@@ -213,6 +216,8 @@ class Classifier:
         window = self._read_window([text], return_errors=False)
         (result,) = self._results(window, [self._run(feed) for feed in window.feeds()])
         assert isinstance(result, Result)  # errors were raised
+        if check_fragile is None:
+            check_fragile = result.route.automatic and not self.policy.automatic_when_fragile
         return self._with_doubt(text, result) if check_fragile else result
 
     def classify_many(self, texts: Iterable[str], *, return_errors: bool = False) -> Iterator[Any]:
@@ -259,10 +264,16 @@ class Classifier:
             ClassifierError: A message is no string, or holds nothing to read.
         """
         window = self._read_window(texts, return_errors=False)
-        found = dict(
-            zip(window.ordered, self._calibrated([self._run(feed)[0] for feed in window.feeds()]), strict=True)
+        # What reads the same is run once: to a tokenizer of small letters, changes of case are none.
+        distinct = {tuple(encoding.ids): encoding for encoding in window.encodings}
+        longest, total = max(map(len, distinct)), sum(map(len, distinct))
+        feeds = replace(window, encodings=list(distinct.values())).feeds(
+            min(BATCH_TOKENS, longest + total // self.threads)  # work for every core
         )
-        return [found[text] for text in texts]
+        runs = list(self._aside.map(self._run, feeds))
+        found = dict(zip(distinct, self._calibrated([values for values, _ in runs]), strict=True))
+        read = dict(zip(window.ordered, window.encodings, strict=True))
+        return [found[tuple(read[text].ids)] for text in texts]
 
     def part_read(self, text: str) -> str:
         """The beginning of a message that the model reads: all of it, unless the result says truncated."""

@@ -15,11 +15,12 @@ from .tasks import TaskSet
 MODEL_EVENTS: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 4}
 
 
-def message_tab(service: Service) -> None:
+def message_tab(service: Service, analyzed: gr.State) -> None:
     """One message: its box and examples, and beside them the route, the cards and the JSON.
 
     Args:
         service: What answers.
+        analyzed: Gets the message that was answered last, its probabilities, and whether it is fragile.
     """
     tasks = service.classifier.tasks
     with gr.Row(elem_id="workspace"):
@@ -28,9 +29,16 @@ def message_tab(service: Service) -> None:
         examples = _examples(tasks)
     shown = [route, cards, data]
     events = {**MODEL_EVENTS, "api_visibility": "private", "show_progress_on": [route, cards]}
-    answering: list[Any] = [analyze.click(service.show, message, shown, **events)]
+
+    def show(text: str) -> tuple[Any, ...]:
+        *answer, found = service.show(text)
+        kept = (text, found["probabilities"], found["route"]["fragile"]) if found else gr.skip()
+        return *answer, found, kept
+
+    answering: list[Any] = [analyze.click(show, message, [*shown, analyzed], **events)]
     for example in examples:
-        answering.append(example.click(lambda text: (text, *service.show(text)), example, [message, *shown], **events))
+        outputs = [message, *shown, analyzed]
+        answering.append(example.click(lambda text: (text, *show(text)), example, outputs, **events))
     why.expand(service.show_explanation, message, words, **MODEL_EVENTS, api_visibility="private")
     for answered in tuple(answering):
         answered.then(lambda: gr.Accordion(open=False), None, why, queue=False, api_visibility="private")

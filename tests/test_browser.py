@@ -13,7 +13,11 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 import app
+from classifier import Classifier
+from classifier.automation import fingerprint
+from classifier.budget import Curve
 from classifier.desks import SUPPORT
+from classifier.folder import ModelFolder, read_json, write_json
 
 pytestmark = pytest.mark.browser
 
@@ -311,6 +315,98 @@ def test_a_broken_file_gives_one_sentence(open_tab, tmp_path):
     page.find(UPLOAD).send_keys(str(tmp_path / "broken.xlsx"))
     page.until(lambda: page.all("#file-facts [role=alert]"))
     assert "broken.xlsx" in page.find("#file-facts").text and not page.all("#file-preview table")
+
+
+@pytest.fixture
+def budgeted(own_folder):
+    """A classifier whose folder holds a curve: with 77 % confidence few automatic answers were wrong."""
+    folder = ModelFolder.read(own_folder)
+    curve = Curve.of([0.77] * 400 + [0.6] * 100, [False] * 495 + [True] * 5)
+    kept = read_json(own_folder / "calibration.json")
+    automation = {**curve.to_dict(), "policy": fingerprint(folder.policy)}
+    write_json(own_folder / "calibration.json", {**kept, "automation": automation})
+    return Classifier.load(own_folder)
+
+
+def fill(page, css, *keys):
+    """Type over what stands in a field."""
+    page.find(css).send_keys(Keys.CONTROL + "a")
+    page.find(css).send_keys(*keys)
+
+
+def fill_cell(page, css, row, column, *keys):
+    """Type over what stands in a cell of a table; rows and columns from 0."""
+    cell = f"{css} [data-testid=cell-{row}-{column}]"
+    ActionChains(page.driver).double_click(page.find(cell)).perform()
+    page.until(lambda: page.all(f"{cell} textarea, {cell} input"))
+    fill(page, f"{cell} textarea, {cell} input", *keys)
+
+
+def downloaded(page, folder) -> dict:
+    """The policy as the download button gives it."""
+    file = folder / "policy.json"
+    file.unlink(missing_ok=True)
+    page.find("#policy-download").click()
+    page.until(file.is_file)
+    return json.loads(file.read_text())
+
+
+def test_a_policy_is_edited_seen_at_work_saved_loaded_and_reset(driver, budgeted, tmp_path):
+    demo = app.build_demo(budgeted)
+    _, url, _ = app.launch(demo, prevent_thread_lock=True, quiet=True)
+    page = Page(driver, url)
+    page.open()
+    saved = tmp_path / "saved"
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(saved)})
+    open_tab = {tab.text: tab for tab in page.all("[role=tab]")}
+    text = page.find
+    page.message.send_keys("is my <b>parcel</b> here", Keys.ENTER)
+    page.until(page.answered)
+    open_tab["File"].click()
+    page.until(lambda: page.all(UPLOAD))
+    (tmp_path / "in.csv").write_text("message\nplease refund my parcel\nwhat are your hours\n")
+    page.find(UPLOAD).send_keys(str(tmp_path / "in.csv"))
+    page.until(lambda: "2 rows" in page.find("#file-facts").text)
+    page.find("#start-file").click()
+    page.until(lambda: "Done" in page.find("#file-progress").text)
+
+    open_tab["Policy"].click()
+    page.until(lambda: page.all("#policy-file td") and page.all("#policy-message td"))
+    assert "in.csv: " in text("#policy-file").text and "0 changed" in text("#policy-file").text
+    assert "is my <b>parcel</b> here" in text("#policy-message").text
+
+    fill(page, "#policy-terms textarea", "parcel", Keys.ENTER)
+    page.until(lambda: "“parcel” always leads to" in text("#policy-message").text)
+    page.until(lambda: "“parcel” always leads to" in text("#policy-file").text)
+    assert "“parcel” always" not in text("#policy-examples").text
+
+    fill_cell(page, "#policy-queues", len(budgeted.policy.queues), 1, "front_desk", Keys.ENTER)
+    page.until(lambda: downloaded(page, saved)["default_queue"] == "front_desk")
+    fill_cell(page, "#policy-costs", 2, 1, "77", Keys.ENTER)
+    page.until(lambda: downloaded(page, saved)["costs"]["escalate_to_human"]["auto_resolve"] == 77)
+    fill(page, "#policy-need-action input[type=number]", "88", Keys.ENTER)
+    page.until(lambda: downloaded(page, saved)["automatic_needs"]["action"] == 0.88)
+
+    assert "say nothing about changed ones" in text("#policy-promise").text  # the costs are not the counted ones
+    mine = downloaded(page, saved)
+    page.find("#policy-reset").click()
+    page.until(lambda: downloaded(page, saved) == budgeted.policy.to_dict())
+    page.until(lambda: "0 changed" in text("#policy-file").text)
+    fill(page, "#policy-budget input[type=number]", "5", Keys.ENTER)
+    page.until(lambda: "at most 5.0%" in text("#policy-promise").text)
+    assert set(downloaded(page, saved)["automatic_needs"].values()) == {0.5}
+
+    (tmp_path / "mine.json").write_text(json.dumps(mine))
+    page.find("#policy-buttons input[type=file]").send_keys(str(tmp_path / "mine.json"))
+    page.until(lambda: downloaded(page, saved) == mine)
+    page.until(lambda: page.find("#policy-terms textarea").get_property("value") == "parcel")
+    assert page.find("#policy-need-action input[type=number]").get_property("value") == "88"
+    (tmp_path / "bad.json").write_text('{"version": "x", "treshold": 1}')
+    page.find("#policy-buttons input[type=file]").send_keys(str(tmp_path / "bad.json"))
+    page.until(lambda: "treshold" in text("#policy-state").text)
+    assert downloaded(page, saved) == mine  # a fault changes nothing
+    assert page.driver.execute_script(FAINT_TEXTS) == []
+    demo.close()
 
 
 def test_nothing_went_wrong_and_nothing_left_this_machine(visited):

@@ -1,4 +1,3 @@
-import math
 import random
 
 import pytest
@@ -6,19 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier import ClassifierError, Policy
-from classifier.budget import (
-    LEVELS,
-    Curve,
-    answer_confidence,
-    at_level,
-    binomial_tail,
-    halves,
-    is_wrong,
-    labelled,
-    messages_needed,
-    upper_limit,
-)
-from classifier.data import Examples
+from classifier.binomial import binomial_tail, upper_limit
+from classifier.budget import LEVELS, Curve, answer_confidence, at_level, is_wrong
 from classifier.desks import SUPPORT
 from classifier.tasks import Label, Task, TaskSet
 
@@ -36,26 +24,6 @@ def true_rate(level, error=lambda score: 0.6 * (1 - score), steps=2000):
     """The share of wrong answers above a level in the population of `draw`."""
     low = max(level, 0.4)
     return sum(error(low + (1 - low) * (step + 0.5) / steps) for step in range(steps)) / steps
-
-
-@given(st.integers(0, 60), st.integers(1, 60), st.floats(0.01, 0.99))
-def test_the_binomial_tail_is_the_sum_of_its_terms(k, n, p):
-    expected = sum(math.comb(n, i) * p**i * (1 - p) ** (n - i) for i in range(min(k, n) + 1))
-    assert binomial_tail(k, n, p) == pytest.approx(expected, rel=1e-9, abs=1e-12)
-
-
-@given(st.integers(0, 40), st.integers(1, 40))
-def test_the_upper_limit_is_where_the_tail_reaches_the_risk(k, n):
-    k = min(k, n)
-    limit = upper_limit(k, n, 0.95)
-    assert k / n <= limit <= 1
-    if k < n:
-        assert binomial_tail(k, n, limit) == pytest.approx(0.05, abs=1e-3)
-
-
-@pytest.mark.parametrize(("max_wrong", "n"), [(0.02, 149), (0.05, 59), (0.1, 29)])
-def test_messages_needed_without_errors_are_the_known_numbers(max_wrong, n):
-    assert messages_needed(0, max_wrong, 0.05) == n
 
 
 def test_the_promise_is_kept_as_often_as_it_says():
@@ -112,6 +80,11 @@ def test_too_few_messages_are_refused_with_the_number_that_is_needed():
         curve.choose(0.02)
     needed = int(str(e.value).split("about ")[1].split()[0].replace(",", ""))
     assert Curve.of([0.99] * needed, [False] * needed).choose(0.02).automatic == 1
+
+
+def test_a_small_budget_is_not_called_out_of_reach_where_no_error_was_seen():
+    with pytest.raises(ClassifierError, match=r"about [\d,]+ are needed"):
+        Curve.of([0.99] * 300, [False] * 300).choose(0.001)
 
 
 def test_a_model_that_is_too_often_wrong_is_told_so():
@@ -187,36 +160,3 @@ def test_the_points_of_the_curve_are_its_counts():
     last = curve.points()[-1]
     assert (last["level"], last["automatic"], last["wrong"]) == (0.5, 1.0, 0.2)
     assert last["at_most"] == pytest.approx(0.5069, abs=1e-3)
-
-
-def test_labelled_messages_keep_only_the_labels_they_have(classifier):
-    import numpy as np
-
-    examples = Examples(["help me", "my card"], {"action": np.array([2, -100]), "urgency": np.array([0, 1])})
-    (text, probabilities, labels), (_, _, others) = labelled(classifier, examples)
-    assert (text, labels, others) == (
-        "help me",
-        {"action": "escalate_to_human", "urgency": "low"},
-        {"urgency": "medium"},
-    )
-    expected = classifier.classify("help me").probabilities
-    assert all(probabilities[task] == pytest.approx(shares, abs=1e-3) for task, shares in expected.items())
-
-
-def test_halves_count_on_the_half_that_did_not_choose():
-    rng = random.Random(3)
-    messages = []
-    for _ in range(600):
-        confidence = 0.7 + 0.3 * rng.random()
-        right = "auto_resolve" if rng.random() < confidence else "request_more_info"
-        messages.append(message("auto_resolve", confidence, right))
-    found = halves(POLICY, messages, 0.2, 0.9, draws=20)
-    assert found["promised"] == 1
-    assert 0.05 < found["wrong"] < 0.2
-    assert 0 < found["automatic"] <= 1
-    assert halves(POLICY, messages, 0.001, 0.9, draws=3) == {
-        "max_wrong": 0.001,
-        "confidence": 0.9,
-        "draws": 3,
-        "promised": 0.0,
-    }

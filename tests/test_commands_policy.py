@@ -3,6 +3,7 @@ import json
 import pytest
 
 from classifier.__main__ import main
+from classifier.automation import remembered
 from classifier.desks import SUPPORT
 from classifier.folder import ModelFolder, read_json
 from classifier.routing import Policy
@@ -35,7 +36,7 @@ def test_results_of_classify_are_decided_again(tiny_folder, tmp_path, policy_fil
     file.write_text(capsys.readouterr().out)
     assert main(["route", str(file), "--policy", str(policy_file)]) == 0
     row = json.loads(capsys.readouterr().out)
-    assert row["route"]["policy"] == "support-2"
+    assert row["route"]["policy"] == Policy.for_tasks(SUPPORT).version
     assert row["before"] == json.loads(file.read_text())["route"]["action"]
 
 
@@ -65,7 +66,11 @@ def test_explain_reports_faithfulness(tiny_folder, tmp_path, capsys):
     file.write_text("text\n" + "\n".join(f"please refund card {n} now" for n in range(6)))
     assert main(["explain", "--report", str(file), "--messages", "3", "--model", str(tiny_folder), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert {figure["n"] for figure in report.values()} == {3}
+    assert {figure["n"] for figure in report["faithfulness"].values()} == {3}
+    assert report["latency"] is None  # no message has 20 words
+    file.write_text("text\n" + "please refund my card now " * 4 + "\nplease refund my card\n")
+    assert main(["explain", "--report", str(file), "--model", str(tiny_folder)]) == 0
+    assert "A message of 20 words is explained in" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -99,8 +104,29 @@ def test_calibrate_writes_a_level_that_keeps_the_promise(own_folder, open_policy
     assert "30.0% of automatic answers are wrong" in capsys.readouterr().err
     level = ModelFolder.read(own_folder).policy.automatic_needs["sentiment"]
     curve = read_json(own_folder / "calibration.json")["automation"]
-    assert curve["n"] == 30  # the other 30 fitted the temperatures
+    assert curve["n"] == 40  # the other 20 fitted the temperatures
     assert level in curve["levels"]
+    assert remembered(own_folder, ModelFolder.read(own_folder).policy).n == 40
+
+
+def test_calibrate_stores_the_curve_without_a_promise_and_leaves_the_policy(
+    own_folder, open_policy, labelled_file, capsys
+):
+    before = (own_folder / "policy.json").read_bytes()
+    assert main(["calibrate", "--data", str(labelled_file), "--model", str(own_folder)]) == 0
+    assert "on 40 other messages" in capsys.readouterr().err
+    policy = ModelFolder.read(own_folder).policy
+    assert remembered(own_folder, policy).n == 40
+    assert remembered(own_folder, policy.changed(always_escalate=["refund"])) is None  # it was counted without
+    assert (own_folder / "policy.json").read_bytes() == before
+
+
+def test_calibrate_without_the_labels_of_a_curve_uses_all_messages_for_temperatures(own_folder, tmp_path, capsys):
+    file = tmp_path / "labelled.jsonl"
+    file.write_text("\n".join(json.dumps({"text": f"card {n}", "urgency": "low"}) for n in range(30)))
+    assert main(["calibrate", "--data", str(file), "--model", str(own_folder), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["urgency"]["n"] == 30
+    assert "automation" not in read_json(own_folder / "calibration.json")
 
 
 def test_the_curve_shows_promise_and_what_happened(own_folder, open_policy, labelled_file, capsys):

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from classifier import Classifier, ClassifierError, Policy
 from classifier.changes import is_fragile, noisy, without
 from classifier.desks import SUPPORT
-from classifier.explain import MAX_PARTS, explain, faithfulness, occlude, word_spans
-from classifier.folder import EMBEDDED
+from classifier.explain import MAX_PARTS, explain, occlude, word_spans
+from classifier.faithful import faithfulness, latency
+from classifier.folder import EMBEDDED, write_json
 
 POLICY = Policy.for_tasks(SUPPORT)
 
@@ -157,14 +158,63 @@ def test_weights_from_the_classifier_are_falls_of_its_own_probability(classifier
         )
 
 
-def test_classify_says_fragile_only_when_asked(classifier):
+@pytest.fixture
+def trusting(own_folder):
+    """A classifier whose policy would answer everything automatically."""
+    policy = POLICY.changed(
+        rules=[], automatic_needs={}, automatic_lead=0.0, automatic=["auto_resolve", "request_more_info"],
+        unsure="escalate_to_human",
+        costs={a: {b: float(a == "escalate_to_human") for b in POLICY.actions} for a in POLICY.actions},
+    )  # fmt: skip
+    write_json(own_folder / "policy.json", policy.to_dict())
+    return Classifier.load(own_folder)
+
+
+def test_what_would_be_automatic_is_tried_and_is_not_automatic_when_fragile(trusting, monkeypatch):
     text = "please refund my card"
+    assert trusting.classify(text, check_fragile=False).route.automatic
+    steady = trusting.classify(text)
+    assert (steady.route.fragile, steady.route.automatic) == (False, True)
+    assert "doubt" in steady.latency_ms
+    monkeypatch.setattr("classifier.predict.is_fragile", lambda *_: True)
+    fragile = trusting.classify(text)
+    assert (fragile.route.fragile, fragile.route.automatic) == (True, False)
+    assert fragile.to_dict()["route"]["reasons"][0]["code"] == "fragile"
+
+
+def test_a_policy_that_does_not_care_for_fragility_spends_no_time_on_it(trusting):
+    trusting.policy = trusting.policy.changed(automatic_when_fragile=True)
+    assert trusting.classify("please refund my card").route.fragile is None
+
+
+def test_changes_of_case_are_run_once_where_the_model_reads_small_letters(classifier, monkeypatch):
+    ran = []
+    run = classifier._run
+    monkeypatch.setattr(classifier, "_run", lambda feed: ran.append(len(feed["input_ids"])) or run(feed))
+    one, other, third = classifier.probabilities(["Refund MY card", "help", "refund my card"])
+    assert sum(ran) == 2
+    assert one == third != other
+
+
+def test_what_a_person_sees_anyway_is_tried_for_fragility_only_when_asked(classifier):
+    text = "please refund my card"
+    assert not classifier.classify(text).route.automatic
     assert classifier.classify(text).route.fragile is None
     result = classifier.classify(text, check_fragile=True)
     assert result.route.fragile is explain(text, classifier.probabilities, classifier.policy).route.fragile
     explained = explain(text, classifier.probabilities, classifier.policy).route
     assert (result.route.action, result.route.queue) == (explained.action, explained.queue)
     assert "doubt" in result.latency_ms
+
+
+def test_the_latency_is_of_messages_cut_to_twenty_words():
+    run, calls = counted(reader({"hurry"}))
+    found = latency(["a few words", "word " * 30, "hurry " * 20], run, POLICY)
+    assert (found["words"], found["n"]) == (20, 2)
+    assert 0 < found["median_ms"] <= found["p95_ms"]
+    assert max(calls) < 20 + 10 + len(noisy("x"))  # no message of 30 words was run
+    with pytest.raises(ClassifierError, match="No message has 20 words"):
+        latency(["a few words"], run, POLICY)
 
 
 def test_faithful_weights_gain_and_meaningless_ones_do_not():

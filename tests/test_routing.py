@@ -245,8 +245,30 @@ def test_a_typographic_apostrophe_is_an_apostrophe():
     assert any("“didn’t make”" in reason.text for reason in route.reasons)
 
 
-def test_security_words_without_danger_do_not_escalate():
-    assert POLICY.route(question(), "how do you prevent fraud?").automatic
+@pytest.mark.parametrize(
+    "text", ["how do you prevent fraud?", "is my lost card insured?", "smoke detector app, how to?"]
+)
+def test_words_of_danger_in_a_harmless_question_do_not_escalate(text):
+    assert POLICY.route(question(), text).automatic
+
+
+def test_words_of_danger_in_what_is_not_harmless_reach_a_person():
+    problem = question(urgency=("medium", 0.9), action=("request_more_info", 0.9))
+    assert POLICY.route(problem, "the charger does not work").action == "request_more_info"
+    route = POLICY.route(problem, "SMOKE comes out of the charger")
+    assert (route.action, codes(route)[0]) == ("escalate_to_human", "danger_word")
+    assert route.reasons[0].text == "A word of danger, “SMOKE”, and medium or high urgency (95 %)."
+
+
+def test_a_fifth_of_a_chance_of_high_urgency_reaches_a_person():
+    for share, action in ((0.19, "auto_resolve"), (0.21, "escalate_to_human")):
+        urgency = {"low": 1 - share, "medium": 0.0, "high": share}
+        assert POLICY.route({**question(), "urgency": urgency}).action == action
+
+
+def test_what_must_never_wait_reaches_a_person_whatever_the_model_says():
+    assert POLICY.route(question(), "I can’t breathe after your soup").action == "escalate_to_human"
+    assert POLICY.route(question(), "You will hear from my Solicitors.").action == "escalate_to_human"
 
 
 def test_costs_decide_against_the_most_probable_action():
@@ -453,11 +475,20 @@ def test_routes_are_never_automatic_without_the_confidence_that_is_asked_for(cas
             assert any(sum(probabilities[t][x] for x in xs) < rule.at_least for t, xs in rule.labels.items())
 
 
-@given(cases() | support_probabilities.map(lambda probabilities: (SUPPORT, POLICY, probabilities)))
-def test_every_reason_is_true_of_the_numbers_beside_it(case):
+messages = st.sampled_from(["", "hello", "it smokes, there was smoke", "ask my lawyer", "STOLEN! call my lawyer"])
+
+
+@given(
+    cases() | support_probabilities.map(lambda probabilities: (SUPPORT, POLICY, probabilities)),
+    messages,
+    st.sampled_from([None, False, True]),
+)
+def test_every_reason_is_true_of_the_numbers_and_words_beside_it(case, text, fragile):
     tasks, policy, probabilities = case
-    route = policy.route(probabilities)
+    route = policy.route(probabilities, text, fragile=fragile)
     assert route.reasons
+    for term in re.findall("“([^”]+)” always|danger, “([^”]+)”|the term “([^”]+)”", " ".join(map(str, route.reasons))):
+        assert "".join(term) in text
     for reason in route.reasons:
         check_reason(reason, route, tasks, policy, probabilities)
     if route.runner_up is not None:
@@ -508,6 +539,13 @@ def check_reason(reason, route, tasks, policy, probabilities):
     elif reason.code in ("no_rule", "queue", "priority"):
         for task, labels, share in re.findall(r"(\w+) ([\w ]+) \((\d+ %)\)", reason.text):
             assert share == percent(sum(by_words[task, label] for label in labels.split(" or ")))
+    elif reason.code == "always_escalate":
+        assert (route.action, policy.always_escalate != []) == (policy.actions[-1], True)
+        assert reason.text.endswith(f"always leads to “{words(route.action)}”.")
+    elif reason.code == "fragile":
+        assert (route.fragile, route.automatic) == (True, False)
+    elif reason.code == "steady":
+        assert (route.fragile, route.automatic) == (False, True)
     else:
         assert reason.code == "default"
         assert route.action == policy.actions[0]
