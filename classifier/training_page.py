@@ -127,11 +127,11 @@ def check(found: DataCheck, estimates: Sequence[Estimate], note: str = "") -> st
         caption = f"{escape(task.name)}: {shares['labelled']:,} labelled"
         parts.append(f'<table class="figures"><caption>{caption}</caption>{rows}</table>')
     if estimates:
-        rows = [(row.title, duration(row.seconds), dollars(row.dollars), row.basis) for row in estimates]
+        lines = [(row.title, duration(row.seconds), dollars(row.dollars), row.basis) for row in estimates]
         head = ("hardware", "time", "cost", "the speed is")
         priced = any(row.dollars is not None for row in estimates)
         prices = "Prices are the Hub's, as it lists them now." if priced else "The Hub cannot be asked for prices now."
-        parts.append(table("What a run would take, roughly", head, rows, worded=True))
+        parts.append(table("What a run would take, roughly", head, lines, worded=True))
         parts.append(f'<p class="fine">Training steps only: start-up, validation and export come on top. {prices}</p>')
     return f'<div class="check">{"".join(parts)}</div>'
 
