@@ -27,7 +27,12 @@ def add_commands(add: AddCommand) -> None:
     classify = add("classify", _classify, "Classify one message.")
     classify.add_argument("text", nargs="?", help="the message; read from standard input if left out")
     add_model(classify)
-    classify.add_argument("--check-fragile", action="store_true", help="also try changes of case, marks and spelling")
+    classify.add_argument(
+        "--check-fragile",
+        action="store_true",
+        default=None,
+        help="try changes of case, marks and spelling also where a person sees the message anyway",
+    )
     classify.add_argument("--json", action="store_true", help="print the result as JSON")
 
     score = add("score", _score, "Classify every row of files, whatever their size.")

@@ -106,8 +106,10 @@ def message(action, confidence, right, text="hello"):
     probabilities = {}
     for task in SUPPORT.tasks:
         label = {"action": action, "intent": "general_question"}.get(task.name, task.label_names[0])
-        rest = (1 - confidence) / (len(task.labels) - 1)
-        probabilities[task.name] = {name: confidence if name == label else rest for name in task.label_names}
+        # All doubt goes to one other label: spread over all, it would make high urgency likely enough to escalate.
+        second = next(name for name in task.label_names if name != label)
+        shares = {label: confidence, second: 1 - confidence}
+        probabilities[task.name] = {name: shares.get(name, 0.0) for name in task.label_names}
     return text, probabilities, {"action": right}
 
 

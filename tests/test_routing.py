@@ -160,7 +160,8 @@ support_probabilities = st.fixed_dictionaries({task.name: distributions(task.lab
 def test_embedded_model_routes_the_messages_that_demos_get_wrong(
     embedded, message, intent, urgency, sentiment, action, queue
 ):
-    result = embedded.classify(message)
+    # Without the doubt under noise: a typo in "prevent" makes the last one look urgent, which the desk is told of.
+    result = embedded.classify(message, check_fragile=False)
     wanted = {"intent": intent, "urgency": urgency, "sentiment": sentiment}
     assert {task: result.labels[task] for task, label in wanted.items() if label} == {
         task: label for task, label in wanted.items() if label
@@ -191,9 +192,12 @@ def test_a_calm_question_is_answered_automatically_and_says_why_that_is_safe():
 def test_safety_rules_overrule_the_recommendation_and_name_their_numbers():
     route = POLICY.route(question(urgency=("high", 0.9), sentiment=("angry", 0.96)))
     assert (route.action, route.queue, route.priority) == ("escalate_to_human", "priority", "P1")
-    assert [r.text for r in route.reasons[:2]] == ["High urgency (90 %).", "The customer is angry (96 %)."]
+    assert [r.text for r in route.reasons[:2]] == [
+        "The chance of high urgency is 90 %.",
+        "The customer is angry (96 %).",
+    ]
     assert route.runner_up.action == "auto_resolve"
-    assert route.runner_up.lacked == "Recommended (95 %), but overruled. High urgency (90 %)."
+    assert route.runner_up.lacked == "Recommended (95 %), but overruled. The chance of high urgency is 90 %."
 
 
 def test_out_of_scope_is_asked_what_it_needs():
@@ -260,8 +264,8 @@ def test_words_of_danger_in_what_is_not_harmless_reach_a_person():
     assert route.reasons[0].text == "A word of danger, “SMOKE”, and medium or high urgency (95 %)."
 
 
-def test_a_fifth_of_a_chance_of_high_urgency_reaches_a_person():
-    for share, action in ((0.19, "auto_resolve"), (0.21, "escalate_to_human")):
+def test_a_tenth_of_a_chance_of_high_urgency_reaches_a_person():
+    for share, action in ((0.09, "auto_resolve"), (0.11, "escalate_to_human")):
         urgency = {"low": 1 - share, "medium": 0.0, "high": share}
         assert POLICY.route({**question(), "urgency": urgency}).action == action
 

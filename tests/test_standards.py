@@ -60,9 +60,13 @@ def test_the_command_trains_and_scores_the_test_split(small_clinc, tiny_model, t
     best = max(detectors, key=lambda name: detectors[name]["validation"]["auroc"])
     assert detectors[found["outliers"]["chosen"]]["validation"]["auroc"] == detectors[best]["validation"]["auroc"]
     assert detectors["scope head"]["test"]["n"] == 36
-    assert {"random", "majority", "TF-IDF + logistic regression", "frozen encoder + logistic regression"} == set(
-        found["baselines"]
-    )
+    assert {
+        "random",
+        "majority",
+        "keyword rules",
+        "TF-IDF + logistic regression",
+        "frozen encoder + logistic regression",
+    } == set(found["baselines"])
 
 
 def test_a_setting_without_a_value_is_a_clear_error(capsys):
