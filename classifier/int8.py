@@ -30,6 +30,9 @@ Floats = NDArray[np.float32]
 #: Token vectors of the samples that a product's error is measured on.
 _ERROR_ROWS = 1024
 
+#: Rows that GPTQ rounds before it updates all the others.
+_BLOCK = 64
+
 
 @dataclass(frozen=True)
 class Int8Scheme:
@@ -238,8 +241,13 @@ def _compensated(weight: Floats, scales: Floats, inputs: Floats) -> NDArray[np.i
     # Damping, as in the paper: inputs that are nearly dependent must not make the inverse explode.
     hessian += np.eye(len(hessian)) * (0.01 * np.trace(hessian) / len(hessian) + 1e-12)
     upper = np.linalg.cholesky(np.linalg.inv(hessian)).T.astype(np.float32)
-    for row in range(len(rest)):
-        values[row] = np.clip(np.round(rest[row] / scales), -127, 127)
-        error = (rest[row] - values[row] * scales) / upper[row, row]
-        rest[row + 1 :] -= np.outer(upper[row, row + 1 :], error)
+    # Within a block row by row; what follows the block is made up for at once, by one product, as in the paper.
+    for start in range(0, len(rest), _BLOCK):
+        end = min(start + _BLOCK, len(rest))
+        errors = np.zeros((end - start, rest.shape[1]), np.float32)
+        for row in range(start, end):
+            values[row] = np.clip(np.round(rest[row] / scales), -127, 127)
+            errors[row - start] = (rest[row] - values[row] * scales) / upper[row, row]
+            rest[row + 1 : end] -= np.outer(upper[row, row + 1 : end], errors[row - start])
+        rest[end:] -= upper[start:end, end:].T @ errors
     return values
