@@ -13,15 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from .data import Examples
 from .errors import ClassifierError
-from .export import softmax
-from .folder import TOKENIZER, WEIGHTS, ModelFolder
+from .export import load_trained, softmax
 from .hub import pull
 from .logits import predict_logits
-from .model import MultiTaskDistilBert
 from .tasks import TaskSet
 
 
@@ -53,15 +50,12 @@ def teach(examples: Examples, teachers: Sequence[str], tasks: TaskSet) -> Exampl
 
 def _answers(teacher: str, texts: Sequence[str], tasks: TaskSet) -> dict[str, NDArray[np.float64]]:
     """Calibrated probabilities of every task, (texts, labels)."""
-    folder = ModelFolder.read(teacher if Path(teacher).is_dir() else pull(teacher)[0])
+    folder, model, tokenizer = load_trained(teacher if Path(teacher).is_dir() else pull(teacher)[0])
     theirs = {task.name: task.label_names for task in folder.tasks.tasks}
     if theirs != {task.name: task.label_names for task in tasks.tasks}:
         raise ClassifierError(
             f"The teacher {teacher!r} answers {', '.join(theirs)}; expected the labels of {tasks.name!r} "
             f"({', '.join(tasks.task_names)}). Choose a model of the same task set."
         )
-    if not (folder.path / WEIGHTS).is_file():
-        raise ClassifierError(f"The teacher {teacher!r} lacks {WEIGHTS}; give a folder as `train` writes it.")
-    model = MultiTaskDistilBert.from_pretrained(folder.path)
-    logits = predict_logits(model, Tokenizer.from_file(str(folder.path / TOKENIZER)), texts, folder.max_tokens)
+    logits = predict_logits(model, tokenizer, texts, folder.max_tokens)
     return {name: softmax(logits[name] / folder.temperatures[name]) for name in tasks.task_names}

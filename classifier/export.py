@@ -114,6 +114,23 @@ def write_onnx(
     return file
 
 
+def load_trained(path: str | Path) -> tuple[ModelFolder, MultiTaskDistilBert, Tokenizer]:
+    """A model folder with its torch model, in evaluation mode, and its tokenizer, set to truncate.
+
+    Raises:
+        ClassifierError: It is no model folder, or has no weights.
+    """
+    folder = ModelFolder.read(path)
+    if not (folder.path / WEIGHTS).is_file():
+        raise ClassifierError(
+            f"{str(path)!r} lacks {WEIGHTS}, which training left there; give the folder that `train` wrote."
+        )
+    tokenizer = Tokenizer.from_file(str(folder.path / TOKENIZER))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(folder.max_tokens)
+    return folder, MultiTaskDistilBert.from_pretrained(folder.path).eval(), tokenizer
+
+
 def export_folder(
     path: str | Path, samples: Sequence[str], proof: Sequence[str], *, float_onnx: bool = False
 ) -> dict[str, Any]:
@@ -132,13 +149,7 @@ def export_folder(
         ClassifierError: The folder has no weights, there are too few messages for a proof, or the answers
             differ too much; the folder then keeps the ONNX files that it had.
     """
-    folder = ModelFolder.read(path)
-    if not (folder.path / WEIGHTS).is_file():
-        raise ClassifierError(f"{str(path)!r} lacks {WEIGHTS}, which exporting starts from; give the trained folder.")
-    model = MultiTaskDistilBert.from_pretrained(folder.path).eval()
-    tokenizer = Tokenizer.from_file(str(folder.path / TOKENIZER))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(folder.max_tokens)
+    folder, model, tokenizer = load_trained(path)
     found = {}
     for backend, as_float in (("onnx-int8", False), ("onnx-fp32", True))[: 1 + float_onnx]:
         file = folder.path / (ONNX_FLOAT if as_float else ONNX_INT8)

@@ -12,12 +12,9 @@ from typing import Any
 import onnxruntime
 from tokenizers import Tokenizer
 
-from .errors import ClassifierError
-from .export import batches, compare
-from .folder import TOKENIZER, WEIGHTS, ModelFolder
+from .export import batches, compare, load_trained
 from .graph import build_onnx
 from .int8 import Int8Scheme
-from .model import MultiTaskDistilBert
 
 #: The float graph, and schemes from the plainest to the default.
 SCHEMES: dict[str, Int8Scheme | None] = {
@@ -54,13 +51,7 @@ def compare_schemes(path: str | Path, samples: Sequence[str], proof: Sequence[st
     Raises:
         ClassifierError: The folder has no weights.
     """
-    folder = ModelFolder.read(path)
-    if not (folder.path / WEIGHTS).is_file():
-        raise ClassifierError(f"{str(path)!r} lacks {WEIGHTS}, which quantising starts from; give the trained folder.")
-    model = MultiTaskDistilBert.from_pretrained(folder.path).eval()
-    tokenizer = Tokenizer.from_file(str(folder.path / TOKENIZER))
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(folder.max_tokens)
+    folder, model, tokenizer = load_trained(path)
     seen, checked = list(batches(tokenizer, samples)), list(batches(tokenizer, sorted(set(proof), key=len)))
     rows: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}

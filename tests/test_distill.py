@@ -66,7 +66,7 @@ def test_a_student_learns_from_messages_that_nobody_labelled(teacher, world, tmp
 
     alone = accuracy("alone")
     taught = accuracy("taught", teachers=[str(teacher)], unlabelled=[str(many)])
-    assert taught > max(alone, 0.9)
+    assert taught > alone + 0.3
     report = json.loads((tmp_path / "taught" / "report.json").read_text())
     assert report["training"]["settings"]["teachers"] == ["./m"], "no folder of this machine in what is published"
     assert report["training"]["settings"]["unlabelled"] == ["many.jsonl"]
