@@ -10,6 +10,9 @@ from itertools import combinations
 from .routing import Policy
 from .rules import Probabilities
 
+#: How many meaningless changes must alter the action of a fragile message.
+FLIPS = 2
+
 #: Runs the model on some messages: `Classifier.probabilities`.
 Run = Callable[[Sequence[str]], Sequence[Probabilities]]
 
@@ -64,7 +67,10 @@ class Change:
 
 
 def is_fragile(text: str, full: Probabilities, run: Run, policy: Policy) -> bool:
-    """Whether a change that means nothing, of case, marks or spelling, changes the action of a message.
+    """Whether changes that mean nothing, of case, marks or spelling, change the action of a message.
+
+    One of them alone does not count: a single word that the model cannot read when it is misspelt says little
+    about the message as it stands.
 
     Args:
         text: The message, or the part of it that the model reads.
@@ -74,7 +80,18 @@ def is_fragile(text: str, full: Probabilities, run: Run, policy: Policy) -> bool
     """
     edits = noisy(text)
     found = run([other for _, other in edits]) if edits else []
-    return first_change(edits, found, policy, policy.route(full, text).action) is not None
+    return enough(flips(edits, found, policy, policy.route(full, text).action), edits)
+
+
+def flips(edits: Sequence[Edit], found: Sequence[Probabilities], policy: Policy, action: str) -> list[Change]:
+    """All edits whose message has another action; the arguments are `first_change`'s."""
+    each = (first_change([edit], [shares], policy, action) for edit, shares in zip(edits, found, strict=True))
+    return [change for change in each if change]
+
+
+def enough(changes: Sequence[Change], edits: Sequence[Edit]) -> bool:
+    """Whether so many of the edits change the action that the message is fragile."""
+    return bool(changes) and len(changes) >= min(FLIPS, len(edits))
 
 
 def noisy(text: str) -> list[Edit]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .changes import Change, Run, Span, edited, first_change, noisy, smallest_change
+from .changes import Change, Run, Span, edited, enough, flips, noisy, smallest_change
 from .errors import ClassifierError
 from .reasons import Route, words
 from .routing import Policy
@@ -103,8 +103,9 @@ def explain(text: str, run: Run, policy: Policy) -> Explanation:
     singles, others = found[: len(spans)], found[len(spans) :]
     parts = _parts(text, spans, full, singles)
     action = policy.route(full, text).action
-    change, tried = first_change(doubts, others, policy, action), 0
-    route = policy.route(full, text, fragile=change is not None)
+    changes = flips(doubts, others, policy, action)
+    route = policy.route(full, text, fragile=enough(changes, doubts))
+    change, tried = changes[0] if changes else None, 0
     if change is None:
         falls = [_fall(policy, action, full, less) for less in singles]
         order = sorted(range(len(parts)), key=falls.__getitem__, reverse=True)

@@ -265,7 +265,9 @@ class Policy(Strict):
                 text = f"Near tie in the {words(task)}: {words(first[0])} is only {share} ahead of {words(second[0])}"
                 found.append(Reason(f"near_tie_{task}", f"{text}; automatic answers need {limit}."))
         if fragile and not self.automatic_when_fragile:
-            found.append(Reason("fragile", "The answer is fragile: a change of case or a typo would alter the route."))
+            found.append(
+                Reason("fragile", "The answer is fragile: changes of case, marks or spelling alter the route.")
+            )
         return found
 
     def _why_safe(self, probabilities: Probabilities, fragile: bool | None) -> list[Reason]:
@@ -283,7 +285,7 @@ class Policy(Strict):
                 parts.append(f"{words(task)} {words(label)} ({share}, {limit} needed)")
             reasons.append(Reason("sure", f"The model is sure enough: {', '.join(parts)}."))
         if fragile is False:
-            reasons.append(Reason("steady", "Changes of case and typos leave the route as it is."))
+            reasons.append(Reason("steady", "At most one small change of case, marks or spelling alters the route."))
         return reasons
 
     def _recommendation(self, action: str, probabilities: Probabilities, costs: Mapping[str, float]) -> list[Reason]:

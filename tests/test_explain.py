@@ -97,13 +97,14 @@ def test_when_nothing_changes_the_route_it_says_so():
 
 
 def test_fragile_messages_are_not_automatic_and_show_what_flips_them():
-    run = reader({"HOURS"})
+    run = reader({"HOURS", "hourrs"})
     text = "opening hours"
+    assert not is_fragile(text, *reader({"HOURS"})([text]), reader({"HOURS"}), POLICY), "one change is not enough"
     (full,) = run([text])
     assert is_fragile(text, full, run, POLICY)
     found = explain(text, run, POLICY)
     assert (found.route.fragile, found.route.automatic, found.route.action) == (True, False, "request_more_info")
-    assert found.proof == "In capitals the action changes from “auto resolve” to “escalate to human”."
+    assert found.proof == "With “hourrs” for “hours” the action changes from “auto resolve” to “escalate to human”."
 
 
 def test_changes_that_mean_nothing_are_what_they_say():
