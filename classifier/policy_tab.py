@@ -15,6 +15,7 @@ from . import policy_form as form
 from .automation import fingerprint, remembered
 from .budget import at_level
 from .changes import is_fragile
+from .curve_view import curve_chart
 from .errors import ClassifierError
 from .jobs import FINAL, JobQueue
 from .page import escape, problem
@@ -95,6 +96,7 @@ class _PolicyTab:
             elem_id="policy-budget",
         )
         self.promised = gr.HTML(f'<p class="fine">{escape(words)}</p>', elem_id="policy-promise")
+        self.drawn = gr.HTML(self._drawn(None), visible=self.curve is not None, elem_id="policy-curve")
         gr.HTML('<p class="label">Confidence that automatic answers need</p>')
         self.needs = {
             task: gr.Slider(
@@ -162,7 +164,7 @@ class _PolicyTab:
         """Everything that depends on the policy of the visit."""
         fields = [*self.needs.values(), self.terms, self.costs, self.queues]
         effects = [self.notice, self.on_message, self.on_examples, self.on_file]
-        return [self.policy, self.code, *fields, self.promised, self.save, *effects]
+        return [self.policy, self.code, *fields, self.promised, self.drawn, self.save, *effects]
 
     def _edits(self, event: Any, control: Any, change: Callable[[Policy, Any], Policy], **options: Any) -> None:
         """Let an event of a control change the policy; the control itself stays as the visitor left it."""
@@ -204,14 +206,20 @@ class _PolicyTab:
         if self.curve is not None:
             words = BUDGET if fingerprint(policy) == fingerprint(self.original) else UNCOVERED
             shown[self.promised] = f'<p class="fine">{words}</p>'
+            shown[self.drawn] = self._drawn(None)
         return shown
+
+    def _drawn(self, level: float | None) -> str:
+        """The curve behind the budget, with the chosen level if there is one."""
+        return "" if self.curve is None else curve_chart(self.curve, level)
 
     def _keep_budget(self, text: str, per_cent: float, message: Analyzed, job: str) -> dict[Any, Any]:
         """Choose the confidence from a budget, and say what is promised."""
         words, level = promise(self.curve, per_cent / 100)
         shown = self._changed(text, lambda policy: policy if level is None else at_level(policy, level), message, job)
         covered = fingerprint(form.read(text, self.tasks)) == fingerprint(self.original)
-        return {**shown, self.promised: f'<p class="fine">{escape(words if covered else UNCOVERED)}</p>'}
+        told = f'<p class="fine">{escape(words if covered else UNCOVERED)}</p>'
+        return {**shown, self.promised: told, self.drawn: self._drawn(level if covered else None)}
 
     def _effect_on_message(self, policy: Policy, message: Analyzed) -> str:
         if message is None:
