@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from .data import Examples
 from .errors import ClassifierError
-from .export import load_trained, softmax
 from .hub import pull
-from .logits import predict_logits
+from .logits import answers
 from .tasks import TaskSet
+from .teacher import load_teacher
 
 
 def teach(examples: Examples, teachers: Sequence[str], tasks: TaskSet) -> Examples:
@@ -38,24 +38,21 @@ def teach(examples: Examples, teachers: Sequence[str], tasks: TaskSet) -> Exampl
     """
     if not teachers:
         return examples
-    answers = []
+    given = []
     for number, teacher in enumerate(teachers, 1):
         print(f"teacher {number} of {len(teachers)} answers {len(examples)} messages", file=sys.stderr)
-        answers.append(_answers(teacher, examples.texts, tasks))
-    soft = {
-        name: np.stack([answer[name] for answer in answers]).mean(0).astype(np.float32) for name in tasks.task_names
-    }
+        given.append(_answers(teacher, examples.texts, tasks))
+    soft = {name: np.stack([answer[name] for answer in given]).mean(0).astype(np.float32) for name in tasks.task_names}
     return replace(examples, soft=soft)
 
 
 def _answers(teacher: str, texts: Sequence[str], tasks: TaskSet) -> dict[str, NDArray[np.float64]]:
     """Calibrated probabilities of every task, (texts, labels)."""
-    folder, model, tokenizer = load_trained(teacher if Path(teacher).is_dir() else pull(teacher)[0])
+    folder, model, tokenizer = load_teacher(teacher if Path(teacher).is_dir() else pull(teacher)[0])
     theirs = {task.name: task.label_names for task in folder.tasks.tasks}
     if theirs != {task.name: task.label_names for task in tasks.tasks}:
         raise ClassifierError(
             f"The teacher {teacher!r} answers {', '.join(theirs)}; expected the labels of {tasks.name!r} "
             f"({', '.join(tasks.task_names)}). Choose a model of the same task set."
         )
-    logits = predict_logits(model, tokenizer, texts, folder.max_tokens)
-    return {name: softmax(logits[name] / folder.temperatures[name]) for name in tasks.task_names}
+    return answers(model, tokenizer, texts, folder.max_tokens, folder.temperatures)

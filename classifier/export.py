@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from numpy.typing import NDArray
+from scipy.special import softmax
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -21,7 +21,7 @@ from .errors import ClassifierError
 from .folder import CALIBRATION, FORMAT, ONNX_FLOAT, ONNX_INT8, POLICY, TOKENIZER, WEIGHTS, ModelFolder, write_json
 from .graph import build_onnx
 from .int8 import Int8Scheme
-from .model import MultiTaskDistilBert
+from .model import MultiTaskDistilBert, MultiTaskModel
 from .predict import available_cores
 from .routing import Policy
 from .tasks import TaskSet
@@ -63,6 +63,26 @@ def write_model_folder(
     Returns:
         The folder.
     """
+    path = write_trained(
+        path, model, tasks, tokenizer, max_tokens=max_tokens, temperatures=temperatures, data_hash=data_hash
+    )
+    write_onnx(path, model, tasks, tokenizer, max_tokens=max_tokens, samples=samples, scheme=scheme)
+    if float_onnx:
+        write_onnx(path, model, tasks, tokenizer, max_tokens=max_tokens, float_onnx=True)
+    return path
+
+
+def write_trained(
+    path: str | Path,
+    model: MultiTaskModel,
+    tasks: TaskSet,
+    tokenizer: Tokenizer,
+    *,
+    max_tokens: int,
+    temperatures: Mapping[str, float] | None = None,
+    data_hash: str | None = None,
+) -> Path:
+    """Write a model folder without ONNX files; the arguments are `write_model_folder`'s."""
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     model.heads = nn.ModuleDict({name: model.heads[name] for name in tasks.task_names})
@@ -82,9 +102,6 @@ def write_model_folder(
     tokenizer.save(str(path / TOKENIZER))
     write_json(path / CALIBRATION, {"temperatures": dict(temperatures or {})})
     write_json(path / POLICY, Policy.for_tasks(tasks).to_dict())
-    write_onnx(path, model, tasks, tokenizer, max_tokens=max_tokens, samples=samples, scheme=scheme)
-    if float_onnx:
-        write_onnx(path, model, tasks, tokenizer, max_tokens=max_tokens, float_onnx=True)
     return path
 
 
@@ -118,8 +135,19 @@ def load_trained(path: str | Path) -> tuple[ModelFolder, MultiTaskDistilBert, To
     """A model folder with its torch model, in evaluation mode, and its tokenizer, set to truncate.
 
     Raises:
-        ClassifierError: It is no model folder, or has no weights.
+        ClassifierError: It is no model folder, has no weights, or is a teacher's.
     """
+    folder, tokenizer = read_trained(path)
+    if folder.config.get("teacher"):
+        raise ClassifierError(
+            f"{str(path)!r} is a teacher on a {folder.config['model_type']!r} encoder, which cannot be served; "
+            "train a model with it, `train --teachers`, and use that one."
+        )
+    return folder, MultiTaskDistilBert.from_pretrained(folder.path).eval(), tokenizer
+
+
+def read_trained(path: str | Path) -> tuple[ModelFolder, Tokenizer]:
+    """A model folder that has weights, and its tokenizer, set to truncate; raises as `load_trained`."""
     folder = ModelFolder.read(path)
     if not (folder.path / WEIGHTS).is_file():
         raise ClassifierError(
@@ -128,7 +156,7 @@ def load_trained(path: str | Path) -> tuple[ModelFolder, MultiTaskDistilBert, To
     tokenizer = Tokenizer.from_file(str(folder.path / TOKENIZER))
     tokenizer.no_padding()
     tokenizer.enable_truncation(folder.max_tokens)
-    return folder, MultiTaskDistilBert.from_pretrained(folder.path).eval(), tokenizer
+    return folder, tokenizer
 
 
 def export_folder(
@@ -244,16 +272,10 @@ def compare(
         values = session.run(names, {"input_ids": input_ids.numpy(), "attention_mask": mask.numpy()})
         total += len(input_ids)
         for name, logits in zip(names, values, strict=True):
-            ours, theirs = softmax(logits), softmax(expected[name].numpy())
+            ours, theirs = softmax(logits, axis=1), softmax(expected[name].numpy(), axis=1)
             same[name] += int((ours.argmax(1) == theirs.argmax(1)).sum())
             gap[name] = max(gap[name], float(np.abs(ours - theirs).max()))
     return {name: {"agreement": same[name] / total, "largest_difference": gap[name]} for name in names}
-
-
-def softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities, (n, labels)."""
-    shifted = np.exp(logits - logits.max(1, keepdims=True), dtype=np.float64)
-    return shifted / shifted.sum(1, keepdims=True)
 
 
 def batches(tokenizer: Tokenizer, texts: Sequence[str], size: int = 32) -> Iterator[tuple[Tensor, Tensor]]:

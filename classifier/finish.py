@@ -15,11 +15,11 @@ from tokenizers import Tokenizer
 from .calibrate import cross_validated_ece, fit_temperatures
 from .checkpoint import Progress, replace_folder
 from .data import Examples, noisy_copy
-from .evaluate import OVERALL
-from .export import BAR, verify, write_model_folder
+from .evaluate import OVERALL, evaluate
+from .export import BAR, verify, write_onnx, write_trained
 from .folder import ONNX_INT8, REPORT, write_json
-from .logits import predict_logits
-from .model import MultiTaskDistilBert
+from .logits import answers, predict_logits
+from .model import MultiTaskDistilBert, MultiTaskModel
 from .predict import Classifier
 from .prepare import Prepared
 from .report import evaluation_report
@@ -30,15 +30,16 @@ from .settings import TrainSettings
 def finish(
     settings: TrainSettings,
     prepared: Prepared,
-    model: MultiTaskDistilBert,
+    model: MultiTaskModel,
     tokenizer: Tokenizer,
     progress: Progress,
     out: Path,
 ) -> None:
     """Calibrate, export and evaluate the best weights.
 
-    What is evaluated is what will serve: the exported int8 model with its temperatures. The model folder `out`
-    is written aside and then put in the place of an earlier one.
+    What is evaluated is what will serve: the exported int8 model with its temperatures; of a teacher, which
+    nobody serves, the trained model. The model folder `out` is written aside and then put in the place of an
+    earlier one.
     """
     model.cpu()
     held_out = {"validation": prepared.validation, **({} if prepared.dev is None else {"dev": prepared.dev})}
@@ -53,25 +54,39 @@ def finish(
     samples = random.Random(settings.seed).sample(prepared.train.texts, min(256, len(prepared.train)))
 
     def write(folder: Path) -> None:
-        write_model_folder(
+        temperatures = fit_temperatures(own, calibration.labels)
+        write_trained(
             folder,
             model,
             prepared.tasks,
             tokenizer,
             max_tokens=settings.max_tokens,
-            samples=samples,
-            temperatures=fit_temperatures(own, calibration.labels),
+            temperatures=temperatures,
             data_hash=prepared.report["train"]["hash"],
         )
-        served = Classifier.load(folder)
-        texts = [text for copy in copies.values() for text in copy.texts]
         report = {
             "training": _training(settings, progress),
             "data": prepared.report,
             "calibration": {"on": list(held_out)[-1], "tasks": cross_validated_ece(own, calibration.labels)},
-            "int8": _proof(folder, model, tokenizer, texts),
-            "evaluation": {name: _evaluated(served, examples) for name, examples in copies.items()},
         }
+        if isinstance(model, MultiTaskDistilBert):
+            write_onnx(folder, model, prepared.tasks, tokenizer, max_tokens=settings.max_tokens, samples=samples)
+            served = Classifier.load(folder)
+            texts = [text for copy in copies.values() for text in copy.texts]
+            report["int8"] = _proof(folder, model, tokenizer, texts)
+            report["evaluation"] = {name: _evaluated(served, examples) for name, examples in copies.items()}
+        else:
+            report["evaluation"] = {
+                name: _form(
+                    evaluate(
+                        answers(model, tokenizer, examples.texts, settings.max_tokens, temperatures),
+                        examples.labels,
+                        prepared.tasks,
+                    ),
+                    examples,
+                )
+                for name, examples in copies.items()
+            }
         write_json(folder / REPORT, report)
 
     replace_folder(out, write)
@@ -119,7 +134,10 @@ def _proof(folder: Path, model: MultiTaskDistilBert, tokenizer: Tokenizer, texts
 
 def _evaluated(classifier: Classifier, examples: Examples) -> dict[str, Any]:
     """Scores of the served model, in the form of the report."""
-    found = evaluation_report(classifier, examples)
+    return _form(evaluation_report(classifier, examples), examples)
+
+
+def _form(found: dict[str, Any], examples: Examples) -> dict[str, Any]:
     overall = found.pop(OVERALL)
     return {"n": len(examples), "tasks": found, "overall": overall}
 

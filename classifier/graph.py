@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -173,13 +174,22 @@ def quantise_encoder(
     """Quantise every product of the encoder; the keys are names such as ``"0.attention.qkv"``."""
     products: dict[str, QuantisedProduct | BlockProduct] = {}
     for number, block in enumerate(model.distilbert.transformer.layer):
-        for name, (weight, bias) in layer_weights(block).items():
-            if scheme.block:
+        weights = layer_weights(block)
+        if scheme.block:
+            for name, (weight, bias) in weights.items():
                 products[f"{number}.{name}"] = quantise_blocks(weight, bias, scheme.block)
-                continue
-            # Queries, keys and values have the same input.
-            seen = inputs[f"{number}.{name.replace('qkv', 'q_lin')}"].values()
-            products[f"{number}.{name}"] = quantise_product(seen, weight, bias, scheme)
+            continue
+        seen = {name: inputs[f"{number}.{name.replace('qkv', 'q_lin')}"].values() for name in weights}
+        # Attention only mixes the tokens' values, so what multiplies its output can as well multiply the values.
+        name = "attention.out_lin"
+        after = quantise_product(seen[name], *weights.pop(name), scheme, free_multiplier=True)
+        if after.multiplier is not None:
+            weight, bias = weights["attention.qkv"]
+            weight[:, -len(after.multiplier) :] *= after.multiplier
+            bias[-len(after.multiplier) :] *= after.multiplier
+        products[f"{number}.{name}"] = replace(after, multiplier=None)
+        for name, (weight, bias) in weights.items():
+            products[f"{number}.{name}"] = quantise_product(seen[name], weight, bias, scheme)
     return products
 
 

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.metrics import accuracy_score, f1_score
 from tokenizers import Tokenizer
 
 from .batches import encode, pad
 from .data import MISSING, Examples
-from .model import MultiTaskDistilBert
+from .model import MultiTaskModel
 from .tasks import TaskSet
 
 
 def predict_logits(
-    model: MultiTaskDistilBert, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, batch_tokens: int = 8192
+    model: MultiTaskModel, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, batch_tokens: int = 8192
 ) -> dict[str, NDArray[np.float32]]:
     """Logits of every head, in float32, without dropout.
 
@@ -36,7 +37,22 @@ def predict_logits(
     return head_logits(model, vectors)
 
 
-def head_logits(model: MultiTaskDistilBert, vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+def answers(
+    model: MultiTaskModel,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    max_tokens: int,
+    temperatures: Mapping[str, float],
+) -> dict[str, NDArray[np.float64]]:
+    """Calibrated probabilities, (messages, labels), of every task that has a temperature."""
+    logits = predict_logits(model, tokenizer, texts, max_tokens)
+    return {
+        name: softmax(logits[name].astype(np.float64) / temperature, axis=1)
+        for name, temperature in temperatures.items()
+    }
+
+
+def head_logits(model: MultiTaskModel, vectors: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
     """Logits of every head for pooled vectors, (messages, dim), without dropout."""
     device = next(model.parameters()).device
     with torch.inference_mode():
@@ -45,7 +61,7 @@ def head_logits(model: MultiTaskDistilBert, vectors: NDArray[np.float32]) -> dic
 
 
 def pooled_vectors(
-    model: MultiTaskDistilBert, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, batch_tokens: int = 8192
+    model: MultiTaskModel, tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int, batch_tokens: int = 8192
 ) -> NDArray[np.float32]:
     """Pooled vectors, in float32, without dropout; the arguments are `predict_logits`'.
 
@@ -56,7 +72,7 @@ def pooled_vectors(
     tokenizer.enable_truncation(max_tokens)
     token_ids = encode(tokenizer, texts)
     order = sorted(range(len(texts)), key=lambda row: len(token_ids[row]))
-    vectors = np.zeros((len(texts), model.config.dim), np.float32)
+    vectors = np.zeros((len(texts), model.config.hidden_size), np.float32)
     device, was_training = next(model.parameters()).device, model.training
     model.eval()
     with torch.inference_mode():

@@ -22,7 +22,7 @@ from .data import Examples
 from .errors import ClassifierError
 from .logits import predict_logits, validation_scores
 from .losses import MultiTaskLoss, double
-from .model import MultiTaskDistilBert
+from .model import MultiTaskModel
 from .optim import make_optimizer, use_bf16
 from .runlog import Log
 from .settings import TrainSettings
@@ -49,7 +49,7 @@ class Loop:
         self,
         settings: TrainSettings,
         tasks: TaskSet,
-        model: MultiTaskDistilBert,
+        model: MultiTaskModel,
         loss: MultiTaskLoss,
         tokenizer: Tokenizer,
         train: Examples,

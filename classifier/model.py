@@ -1,9 +1,10 @@
-"""The multi-task model: one DistilBERT encoder, one pooled vector, one linear head per task."""
+"""The multi-task model: one encoder, one pooled vector, one linear head per task."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,22 +13,29 @@ from transformers import AutoConfig, BertModel, DistilBertConfig, DistilBertMode
 from .errors import ClassifierError
 
 
-class MultiTaskDistilBert(DistilBertPreTrainedModel):
-    """DistilBERT with a linear head per task on one pooled vector.
+class MultiTaskModel(nn.Module):
+    """What the served model and a teacher share: an encoder (`base_model`), pooling, and a linear head per task.
 
-    The configuration is a `DistilBertConfig` with three further values: `heads` (task name to number
-    of labels), `pooling` (``"mean"`` over the tokens, as sentence encoders are trained, or ``"first"``,
-    the first token's vector) and `head_dropout`.
+    The encoder's configuration has three further values: `heads` (task name to number of labels),
+    `pooling` (``"mean"`` over the tokens, as sentence encoders are trained, or ``"first"``, the first
+    token's vector) and `head_dropout`.
     """
 
-    def __init__(self, config: DistilBertConfig) -> None:
-        super().__init__(config)
-        if config.pooling not in ("mean", "first"):
-            raise ClassifierError(f"pooling is {config.pooling!r}; use 'mean' or 'first'.")
-        self.distilbert = DistilBertModel(config)
-        self.dropout = nn.Dropout(config.head_dropout)
-        self.heads = nn.ModuleDict({name: nn.Linear(config.dim, labels) for name, labels in config.heads.items()})
-        self.post_init()
+    config: Any
+    base_model: nn.Module
+    save_pretrained: Callable[..., None]
+
+    def add_heads(self) -> None:
+        """Make the heads that the configuration names.
+
+        Raises:
+            ClassifierError: The pooling is unknown.
+        """
+        if self.config.pooling not in ("mean", "first"):
+            raise ClassifierError(f"pooling is {self.config.pooling!r}; use 'mean' or 'first'.")
+        self.dropout = nn.Dropout(self.config.head_dropout)
+        width = self.config.hidden_size
+        self.heads = nn.ModuleDict({name: nn.Linear(width, labels) for name, labels in self.config.heads.items()})
 
     def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Encode messages into one vector each.
@@ -37,9 +45,9 @@ class MultiTaskDistilBert(DistilBertPreTrainedModel):
             attention_mask: 1 for tokens, 0 for padding, (batch, tokens).
 
         Returns:
-            Pooled vectors, (batch, dim).
+            Pooled vectors, (batch, hidden_size).
         """
-        hidden = self.distilbert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        hidden = self.base_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         if self.config.pooling == "first":
             return hidden[:, 0]
         mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
@@ -53,11 +61,21 @@ class MultiTaskDistilBert(DistilBertPreTrainedModel):
             attention_mask: 1 for tokens, 0 for padding, (batch, tokens).
 
         Returns:
-            ``"pooled"``, (batch, dim), and for each task its logits, (batch, labels).
+            ``"pooled"``, (batch, hidden_size), and for each task its logits, (batch, labels).
         """
         pooled = self.pool(input_ids, attention_mask)
         dropped = self.dropout(pooled)
         return {"pooled": pooled, **{name: head(dropped) for name, head in self.heads.items()}}
+
+
+class MultiTaskDistilBert(MultiTaskModel, DistilBertPreTrainedModel):
+    """The model that is served: DistilBERT with a linear head per task on one pooled vector."""
+
+    def __init__(self, config: DistilBertConfig) -> None:
+        super().__init__(config)
+        self.distilbert = DistilBertModel(config)
+        self.add_heads()
+        self.post_init()
 
     @classmethod
     def from_encoder(
@@ -113,7 +131,8 @@ def load_encoder(base: str, *, revision: str = "main") -> DistilBertModel:
         return bert_to_distilbert(bert)
     raise ClassifierError(
         f"{base!r} is a {kind!r} encoder; expected DistilBERT, or BERT, which is converted. "
-        "Choose for instance distilbert-base-uncased or sentence-transformers/all-MiniLM-L6-v2."
+        "Choose for instance distilbert-base-uncased or sentence-transformers/all-MiniLM-L6-v2; with --teacher it "
+        "can be trained to teach such a model."
     )
 
 

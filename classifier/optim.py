@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import nn
 
-from .model import MultiTaskDistilBert
+from .model import MultiTaskModel
 from .settings import TrainSettings
 
 
-def make_optimizer(model: MultiTaskDistilBert, settings: TrainSettings) -> torch.optim.AdamW:
+def make_optimizer(model: MultiTaskModel, settings: TrainSettings) -> torch.optim.AdamW:
     """AdamW; matrices decay, and each layer learns `layer_decay` times as fast as the one above."""
-    layers = model.config.n_layers
+    layers = model.config.num_hidden_layers
     groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        depth = layers + 1
-        if name.startswith("distilbert.embeddings"):
-            depth = 0
-        elif name.startswith("distilbert.transformer.layer."):
-            depth = int(name.split(".")[3]) + 1
+        layer = re.search(r"\.layers?\.(\d+)\.", name)
+        depth = layers + 1 if name.startswith("heads.") else int(layer[1]) + 1 if layer else 0
         groups.setdefault((depth, parameter.ndim > 1), []).append(parameter)
     options = [
         {

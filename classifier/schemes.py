@@ -16,18 +16,20 @@ from .export import batches, compare, load_trained
 from .graph import build_onnx
 from .int8 import Int8Scheme
 
+_SMOOTH = (0.8, 0.9)
+
 #: The float graph, and schemes from the plainest to the default.
 SCHEMES: dict[str, Int8Scheme | None] = {
     "float32": None,
-    "dynamic ranges, one weight scale per matrix": Int8Scheme(False, (), 0, False, False),
-    "dynamic ranges, one weight scale per channel": Int8Scheme(False, (), 0, False),
-    "fixed ranges": Int8Scheme(True, (), 0, False),
-    "fixed ranges, SmoothQuant": Int8Scheme(outliers=0, compensate=False),
-    "fixed ranges, SmoothQuant, 8 channels in float": Int8Scheme(outliers=8, compensate=False),
-    "fixed ranges, SmoothQuant, 16 channels in float": Int8Scheme(outliers=16, compensate=False),
-    "fixed ranges, SmoothQuant, 32 channels in float": Int8Scheme(outliers=32, compensate=False),
-    "fixed ranges, SmoothQuant, 8 channels in float, GPTQ": Int8Scheme(outliers=8),
-    "fixed ranges, SmoothQuant, 16 channels in float, GPTQ": Int8Scheme(outliers=16),
+    "dynamic ranges, one weight scale per matrix": Int8Scheme(False, (None,), (0,), False, False),
+    "dynamic ranges, one weight scale per channel": Int8Scheme(False, (None,), (0,), False),
+    "fixed ranges": Int8Scheme(True, (None,), (0,), False),
+    "fixed ranges, SmoothQuant": Int8Scheme(True, _SMOOTH, (0,), False),
+    "fixed ranges, SmoothQuant, 8 channels in float": Int8Scheme(True, _SMOOTH, (8,), False),
+    "fixed ranges, SmoothQuant, GPTQ": Int8Scheme(True, _SMOOTH, (0,)),
+    "fixed ranges, SmoothQuant, 8 channels in float, GPTQ": Int8Scheme(True, _SMOOTH, (8,)),
+    "fixed ranges, SmoothQuant, 32 channels in float, GPTQ": Int8Scheme(True, _SMOOTH, (32,)),
+    "the cheapest per product of these (default)": Int8Scheme(),
     "blocks of 32 (MatMulNBits)": Int8Scheme(block=32),
     "blocks of 128 (MatMulNBits)": Int8Scheme(block=128),
 }

@@ -60,6 +60,7 @@ class TrainSettings(_Strict):
             is part of what the model learns.
         distill: Share of the teachers' answer in the target of a labelled row; the rest is its label.
         base: Folder or Hub name of a DistilBERT or BERT encoder.
+        teacher: Train a teacher: `base` may then be any encoder, and the folder has no ONNX file to serve.
         revision: Commit, tag or branch of a Hub encoder.
         out: The model folder to write. The run's own files stand beside it, in ``<out>.run``.
         seed: Fixes split, batches, noise, dropout and new heads.
@@ -101,6 +102,7 @@ class TrainSettings(_Strict):
     teachers: tuple[str, ...] = ()
     distill: float = Field(default=0.5, ge=0, le=1)
     base: str
+    teacher: bool = False
     revision: str = "main"
     out: Path
     seed: int = 0

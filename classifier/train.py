@@ -22,10 +22,11 @@ from .finish import finish
 from .folder import CONFIG, read_json, write_json
 from .loop import Loop
 from .losses import MultiTaskLoss
-from .model import MultiTaskDistilBert
+from .model import MultiTaskDistilBert, MultiTaskModel
 from .prepare import Prepared, prepare
 from .runlog import plot_curves, read_log
 from .settings import PRESETS, TrainSettings, preset
+from .teacher import MultiTaskTeacher
 
 #: Settings that may change when a run is continued: they don't touch what it yields.
 _FREE_SETTINGS = ("out", "accumulation", "checkpoint_steps", "report_to")
@@ -76,7 +77,7 @@ def make_accelerator(settings: TrainSettings) -> Accelerator:
 
 def fit(
     settings: TrainSettings, prepared: Prepared, accelerator: Accelerator, *, resume: bool
-) -> tuple[MultiTaskDistilBert, Tokenizer, Progress]:
+) -> tuple[MultiTaskModel, Tokenizer, Progress]:
     """Run the loop.
 
     Returns:
@@ -90,7 +91,10 @@ def fit(
     _check_run(settings.run, identity, resume)
     torch.manual_seed(settings.seed)
     heads = {task.name: len(task.labels) for task in prepared.all_tasks.tasks}
-    model = MultiTaskDistilBert.from_encoder(
+    kind: type[MultiTaskTeacher] | type[MultiTaskDistilBert] = (
+        MultiTaskTeacher if settings.teacher else MultiTaskDistilBert
+    )
+    model = kind.from_encoder(
         settings.base, heads, revision=settings.revision, pooling=settings.pooling, dropout=settings.dropout
     )
     if settings.max_tokens > model.config.max_position_embeddings:

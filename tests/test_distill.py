@@ -1,15 +1,19 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
 from test_train import one_batch, rows, settings, task_set, world  # noqa: F401  (world is a fixture)
 from torch.nn import functional
+from transformers import MPNetConfig, MPNetModel
 
 from classifier import train
+from classifier.checkpoint import Checkpoints
 from classifier.data import MISSING, Examples
 from classifier.distill import teach
 from classifier.errors import ClassifierError
+from classifier.export import export_folder
 from classifier.losses import MultiTaskLoss
 from classifier.predict import Classifier
 from classifier.prepare import prepare
@@ -20,6 +24,27 @@ TEXTS = ["my card please", "refund urgent", "order please", "card urgent", "the 
 @pytest.fixture(scope="module")
 def teacher(world, tmp_path_factory):  # noqa: F811
     return train.train(settings(world, tmp_path_factory.mktemp("teacher") / "m", epochs=4, patience=9))
+
+
+@pytest.fixture(scope="module")
+def other_teacher(world, tmp_path_factory):  # noqa: F811
+    """A teacher on an encoder that is neither DistilBERT nor BERT."""
+    folder = tmp_path_factory.mktemp("other")
+    torch.manual_seed(0)
+    vocabulary = len(json.loads((world / "base" / "tokenizer.json").read_text())["model"]["vocab"])
+    config = MPNetConfig(
+        vocab_size=vocabulary,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=40,
+        hidden_dropout_prob=0.0,
+    )
+    MPNetModel(config).save_pretrained(folder / "base")
+    shutil.copy(world / "base" / "tokenizer.json", folder / "base")
+    values = {"base": str(folder / "base"), "teacher": True, "epochs": 6, "patience": 9}
+    return train.train(settings(world, folder / "m", **values))
 
 
 def examples():
@@ -98,3 +123,43 @@ def test_what_cannot_teach_is_one_clear_error(teacher, tiny_folder, world, tmp_p
     table.write_text("message\nhello\n")
     with pytest.raises(ClassifierError, match="no column 'text'"):
         prepare(settings(world, tmp_path / "m", teachers=[str(teacher)], unlabelled=[str(table)]))
+
+
+def test_any_encoder_can_teach_and_says_that_it_cannot_serve(other_teacher, world, tmp_path):  # noqa: F811
+    report = json.loads((other_teacher / "report.json").read_text())
+    assert report["evaluation"]["validation_clean"]["tasks"]["colour"]["accuracy"] > 0.9
+    assert "int8" not in report and not (other_teacher / "onnx").exists()
+    taught = teach(examples(), [str(other_teacher)], task_set())
+    for task, shares in taught.soft.items():
+        assert np.allclose(shares.sum(1), 1, atol=1e-5), task
+    assert taught.soft["colour"].argmax(1).tolist() == [0, 1, 2, 0, 1, 2]
+    with pytest.raises(ClassifierError, match="no ONNX file"):
+        Classifier.load(other_teacher)
+    with pytest.raises(ClassifierError, match="teacher on a 'mpnet' encoder, which cannot be served"):
+        export_folder(other_teacher, TEXTS, TEXTS)
+    base = json.loads((other_teacher / "config.json").read_text())
+    assert base["teacher"] and base["heads"] == {"colour": 3, "mood": 2}
+    with pytest.raises(ClassifierError, match=r"'mpnet' encoder; expected DistilBERT.*with --teacher"):
+        train.train(settings(world, tmp_path / "m", base=str(other_teacher.parent / "base")))
+
+
+def test_a_teacher_that_is_killed_goes_on_where_it_was(other_teacher, world, tmp_path):  # noqa: F811
+    values = {"base": str(other_teacher.parent / "base"), "teacher": True, "epochs": 2, "patience": 9}
+    whole = train.train(settings(world, tmp_path / "whole", **values))
+    with pytest.MonkeyPatch.context() as patch:
+        save = Checkpoints.save
+
+        def stop(self, *arguments):
+            save(self, *arguments)
+            raise KeyboardInterrupt
+
+        patch.setattr(Checkpoints, "save", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train.train(settings(world, tmp_path / "cut", **values))
+    cut = train.train(settings(world, tmp_path / "cut", **values), resume=True)
+    assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
+
+
+def test_a_missing_teacher_encoder_says_what_to_give(world, tmp_path):  # noqa: F811
+    with pytest.raises(ClassifierError, match=r"give a folder with config\.json"):
+        train.train(settings(world, tmp_path / "m", base=str(tmp_path / "nothing"), teacher=True))

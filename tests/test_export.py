@@ -76,20 +76,33 @@ def test_each_part_of_the_scheme_cuts_the_error_of_a_product(wide_inputs):
         own = Int8Scheme(**scheme)
         return quantise_product(inputs[:300], weight, np.zeros(32, np.float32), own).error(inputs[300:], weight)
 
-    plain = error(smoothing=(), outliers=0, compensate=False)
-    smooth = error(smoothing=(0.5, 0.8), outliers=0, compensate=False)
-    apart = error(outliers=2, compensate=False)
-    compensated = error(outliers=2)
+    plain = error(smoothing=(None,), outliers=(0,), compensate=False)
+    smooth = error(smoothing=(0.5, 0.8), outliers=(0,), compensate=False)
+    apart = error(outliers=(2,), compensate=False)
+    compensated = error(outliers=(2,))
     assert smooth < plain
     assert apart < smooth / 2
     assert compensated < apart
 
 
 def test_the_channels_with_the_widest_range_stay_in_float(wide_inputs):
-    product = quantise_product(*wide_inputs, np.zeros(32, np.float32), Int8Scheme(outliers=2))
+    product = quantise_product(*wide_inputs, np.zeros(32, np.float32), Int8Scheme(smoothing=(0.8,), outliers=(2,)))
     assert product.outliers.tolist() == [3, 40]
     assert not product.weight[product.outliers].any()
-    assert not product.multiplier[product.outliers].any()
+    assert (product.multiplier[product.outliers] == 1).all()
+
+
+def test_a_product_takes_the_cheapest_way_that_its_error_allows(wide_inputs):
+    inputs, weight = wide_inputs
+    bias = np.zeros(32, np.float32)
+    wide, output = quantise_product(inputs, weight, bias, Int8Scheme()), inputs @ weight
+    assert wide.cost > 0 and wide.error(inputs, weight) < 0.01 * np.sqrt((output**2).mean())
+    tame = np.clip(inputs, -3, 3)
+    even = quantise_product(tame, weight, bias, Int8Scheme())
+    assert not len(even.outliers) and even.multiplier is None and even.cost == 0
+    # A multiplier that the product before takes over costs nothing: any error it saves is welcome.
+    free = quantise_product(tame, weight, bias, Int8Scheme(), free_multiplier=True)
+    assert free.error(tame, weight) <= even.error(tame, weight)
 
 
 def test_a_quantised_layer_stays_near_the_exact_one(tiny_model, tokenizer):
