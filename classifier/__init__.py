@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import ClassifierError
-    from .predict import Classifier, Result
+    from .predict import Classifier
+    from .result import Result
     from .routing import Policy, Route
     from .tasks import Label, Task, TaskSet
 
@@ -20,7 +21,7 @@ _HOMES = {
     "ClassifierError": "errors",
     "Label": "tasks",
     "Policy": "routing",
-    "Result": "predict",
+    "Result": "result",
     "Route": "routing",
     "Task": "tasks",
     "TaskSet": "tasks",

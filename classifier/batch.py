@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ClassifierError
-from .predict import Classifier, Result
+from .predict import Classifier
+from .result import Result
 from .rows import Row, Table, unique_names
 
 #: Rows between two checkpoints; after each, the progress is reported and a stop is noticed.

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from .errors import ClassifierError
-from .predict import Result
+from .result import Result
 
 #: The key that stands for the action of the route, beside the names of the tasks.
 ROUTE = "route"

@@ -22,8 +22,8 @@ from .folder import CALIBRATION, FORMAT, ONNX_FLOAT, ONNX_INT8, POLICY, TOKENIZE
 from .graph import build_onnx
 from .int8 import Int8Scheme
 from .model import MultiTaskDistilBert, MultiTaskModel
-from .predict import available_cores
 from .routing import Policy
+from .session import available_cores
 from .tasks import TaskSet
 
 #: Share of messages whose label must stay the same, for every task.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ClassifierError
-from .predict import WINDOW
 from .rows import open_table
+from .windows import WINDOW
 
 
 def score_long_file(texts: Sequence[str], rows: int, options: Sequence[str] = ()) -> dict[str, Any]:

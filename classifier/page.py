@@ -6,8 +6,8 @@ import html
 from collections.abc import Iterable, Mapping
 
 from .latency import LatencySummary
-from .predict import Result
 from .reasons import Route, percent
+from .result import Result
 from .routing import Policy
 from .tasks import Label, Task, TaskSet
 

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
-from tokenizers import Encoding, Tokenizer
+from tokenizers import Tokenizer
 
 from .changes import is_fragile
 from .errors import ClassifierError
 from .folder import CONFIG, EMBEDDED, ModelFolder
-from .routing import Route
+from .result import Result
+from .session import available_cores, open_session
+from .windows import BATCH_TOKENS, Window, windows
 
 #: Characters of a message that are looked at, per token of the model's limit. A word of over 100
 #: characters is one unknown token for BERT's tokenizer, so no token that counts is lost.
@@ -29,100 +28,6 @@ CHARACTERS_PER_TOKEN = 100
 
 #: [CLS] and [SEP], which every encoding has.
 SPECIAL_TOKENS = 2
-
-#: Messages that `classify_many` sorts by length together; it reads at most two such windows ahead.
-#: A window of long messages is shorter, so that stopping takes effect within seconds.
-WINDOW, WINDOW_CHARACTERS = 2048, 1 << 18
-
-#: Tokens, padding included, of one run of the model in a batch. The activations of so many stay in a
-#: core's cache: over 1,024 a message costs a third more time, under 256 the overhead of a run shows.
-BATCH_TOKENS = 512
-
-
-@dataclass(frozen=True)
-class Result:
-    """The answer to one message. `to_dict` is the form in which every interface returns it.
-
-    Attributes:
-        labels: Task to its most probable label.
-        probabilities: Task to label to calibrated probability.
-        route: What the desk should do.
-        tokens: Tokens read, the two special ones included.
-        truncated: Whether the message was longer than the model reads.
-        latency_ms: Milliseconds of each step: tokenize, model, route, total. In a batch, this message's share.
-        model: ``id``, ``revision`` and ``backend`` of the model that answered.
-    """
-
-    labels: Mapping[str, str]
-    probabilities: Mapping[str, Mapping[str, float]]
-    route: Route
-    tokens: int
-    truncated: bool
-    latency_ms: Mapping[str, float]
-    model: Mapping[str, str | None]
-
-    @property
-    def confidence(self) -> dict[str, float]:
-        """Task to the probability of its label."""
-        return {task: self.probabilities[task][label] for task, label in self.labels.items()}
-
-    @property
-    def rounded(self) -> dict[str, dict[str, float]]:
-        """The probabilities as every interface shows them."""
-        return {
-            task: {label: round(share, 4) for label, share in shares.items()}
-            for task, shares in self.probabilities.items()
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """The result as plain data: a key per task, then the details."""
-        return {
-            **self.labels,
-            "confidence": {task: round(share, 4) for task, share in self.confidence.items()},
-            "probabilities": self.rounded,
-            "route": self.route.to_dict(),
-            "tokens": self.tokens,
-            "truncated": self.truncated,
-            "latency_ms": {step: round(value, 3) for step, value in self.latency_ms.items()},
-            "model": dict(self.model),
-        }
-
-
-@dataclass(frozen=True)
-class _Window:
-    """Messages that are sorted and run together.
-
-    Attributes:
-        texts: The messages, in their order, (n,).
-        ordered: The distinct ones that can be read, the longest in tokens first, (m,).
-        encodings: Their tokens, (m,).
-        cut: Whether the model reads only their beginning, (m,).
-        errors: Position in `texts` to what is wrong there.
-        tokenize_seconds: Time to tokenize, per message.
-    """
-
-    texts: Sequence[str]
-    ordered: Sequence[str]
-    encodings: Sequence[Encoding]
-    cut: Sequence[bool]
-    errors: Mapping[int, ClassifierError]
-    tokenize_seconds: float
-
-    def feeds(self, most: int = BATCH_TOKENS) -> Iterator[dict[str, NDArray[np.int64]]]:
-        """Inputs of the model for each batch of `encodings`, (batch, tokens), at most `most` tokens each.
-
-        Batches of the longest messages come first, so that no core waits long for the last one.
-        """
-        ids = [encoding.ids for encoding in self.encodings]
-        lengths = list(map(len, ids))
-        start = 0
-        for end in range(1, len(ids) + 1):
-            if end == len(ids) or lengths[start] * (end + 1 - start) > most:
-                real = np.arange(lengths[start]) < np.array(lengths[start:end])[:, None]
-                input_ids = np.zeros(real.shape, np.int64)
-                input_ids[real] = np.fromiter(chain.from_iterable(ids[start:end]), np.int64)
-                yield {"input_ids": input_ids, "attention_mask": real.astype(np.int64)}
-                start = end
 
 
 class Classifier:
@@ -152,7 +57,7 @@ class Classifier:
         self.threads = threads or available_cores()
         path, backend = folder.onnx_file(backend)
         self.model = {"id": id, "revision": revision, "backend": backend}
-        self._session = _open_session(path)
+        self._session = open_session(path)
         # Threads start with their first use. What runs aside needn't wait behind the batches of a file.
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="classify")
         self._aside = ThreadPoolExecutor(self.threads, thread_name_prefix="probabilities")
@@ -239,9 +144,9 @@ class Classifier:
         """
         if isinstance(texts, str):
             raise ClassifierError("classify_many was given one string; give a list of messages, or use classify.")
-        running: tuple[_Window, list[Future[Any]]] | None = None
+        running: tuple[Window, list[Future[Any]]] | None = None
         try:
-            for chunk in _windows(texts):
+            for chunk in windows(texts):
                 window = self._read_window(chunk, return_errors)
                 futures = [self._pool.submit(self._run, feed) for feed in window.feeds()]
                 # The results of a batch are made while others run, of this window and of the next.
@@ -287,7 +192,7 @@ class Classifier:
         values = self._session.run(list(self.tasks.task_names), feed)
         return values, time.perf_counter() - started
 
-    def _read_window(self, texts: Sequence[str], return_errors: bool) -> _Window:
+    def _read_window(self, texts: Sequence[str], return_errors: bool) -> Window:
         """Tokenize messages, each distinct one once; see `classify_many` for the errors."""
         started = time.perf_counter()
         clean: dict[str, str] = {}
@@ -310,7 +215,7 @@ class Classifier:
         ordered = sorted(found, key=lambda text: len(found[text]), reverse=True)
         cut = [len(text) > len(clean[text]) or bool(found[text].overflowing) for text in ordered]
         seconds = (time.perf_counter() - started) / len(texts)
-        return _Window(texts, ordered, [found[text] for text in ordered], cut, errors, seconds)
+        return Window(texts, ordered, [found[text] for text in ordered], cut, errors, seconds)
 
     def _with_doubt(self, text: str, result: Result) -> Result:
         """The result with its route decided again, knowing whether it is fragile."""
@@ -330,7 +235,7 @@ class Classifier:
         return text[:limit].encode("utf-8", "replace").decode("utf-8")
 
     def _results(
-        self, window: _Window, runs: Iterable[tuple[Sequence[NDArray[np.float32]], float]]
+        self, window: Window, runs: Iterable[tuple[Sequence[NDArray[np.float32]], float]]
     ) -> Iterator[Result | ClassifierError]:
         """Results of a window in the order of its texts, from the logits of its batches and the seconds they took."""
         made: dict[str, Result] = {}
@@ -390,44 +295,6 @@ class Classifier:
             "policy_version": self.policy.version,
             "threads": self.threads,
         }
-
-
-def available_cores() -> int:
-    """Cores that this process may use: its CPU mask and, in containers, its CPU quota."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return max(1, min(cores, round(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return cores
-
-
-def _open_session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    # One thread a run: batches side by side use the cores twice as well as threads that share a batch,
-    # which wait for each other at every product.
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # its exception classes have no public name
-        raise ClassifierError(
-            f"{str(path)!r} is no usable ONNX model ({error}); export or download the model again."
-        ) from error
-
-
-def _windows(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Consecutive messages, at most WINDOW, and no more behind the one that passes WINDOW_CHARACTERS."""
-    window: list[str] = []
-    characters = 0
-    for text in texts:
-        window.append(text)
-        characters += len(text) if isinstance(text, str) else 0
-        if len(window) == WINDOW or characters >= WINDOW_CHARACTERS:
-            yield window
-            window, characters = [], 0
-    if window:
-        yield window
 
 
 def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:

@@ -15,8 +15,9 @@ from typing import Any
 from .batch import Line, as_json, score_rows
 from .errors import ClassifierError
 from .folder import CALIBRATION, CONFIG, POLICY, TOKENIZER, ModelFolder
-from .predict import WINDOW, WINDOW_CHARACTERS, Classifier
+from .predict import Classifier
 from .rows import Row, Table, open_table
+from .windows import WINDOW, WINDOW_CHARACTERS
 
 _PACKAGE = Path(__file__).parent
 

@@ -15,8 +15,10 @@ from typing import Any, Literal, TextIO
 
 from .batch import Engine, Progress, ScoredFile, score_lines
 from .errors import ClassifierError
-from .predict import WINDOW, Classifier, Result
+from .predict import Classifier
+from .result import Result
 from .rows import open_table
+from .windows import WINDOW
 from .writers import output_format, write_table
 
 

@@ -10,7 +10,8 @@ from .errors import ClassifierError
 from .explain import Explanation, explain
 from .explain_view import explanation
 from .latency import LatencySummary, LatencyWindow
-from .predict import Classifier, Result
+from .predict import Classifier
+from .result import Result
 
 log = logging.getLogger(__name__)
 

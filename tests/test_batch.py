@@ -10,8 +10,9 @@ import pytest
 
 from classifier.batch import STEP, ScoredFile, result_columns, score_rows
 from classifier.errors import ClassifierError
-from classifier.predict import WINDOW, Classifier
+from classifier.predict import Classifier
 from classifier.rows import Row, open_table
+from classifier.windows import WINDOW
 
 ROOT = Path(__file__).parents[1]
 

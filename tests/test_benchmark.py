@@ -7,7 +7,8 @@ from classifier.benchmark import run_benchmark
 from classifier.errors import ClassifierError
 from classifier.long_file import score_long_file
 from classifier.peak import matmul_peak, operator_shares
-from classifier.predict import WINDOW, Classifier
+from classifier.predict import Classifier
+from classifier.windows import WINDOW
 
 TEXTS = ["please refund my card", "help", "what are your hours please", "my order is urgent"] * 4
 

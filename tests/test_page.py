@@ -8,8 +8,8 @@ import pytest
 from classifier import Label, Policy, Task, TaskSet, page
 from classifier.desks import SUPPORT
 from classifier.latency import LatencySummary
-from classifier.predict import Result
 from classifier.reasons import Reason, Route, RunnerUp
+from classifier.result import Result
 
 CSS = Path(page.__file__).with_name("page.css").read_text(encoding="utf-8")
 REVIEWS = TaskSet(

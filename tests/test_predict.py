@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from classifier.errors import ClassifierError
-from classifier.predict import WINDOW, Classifier, available_cores
+from classifier.predict import Classifier
+from classifier.session import available_cores
+from classifier.windows import WINDOW
 
 ROOT = Path(__file__).parents[1]
 
