@@ -28,7 +28,7 @@ T = TypeVar("T")
 OWN_MESSAGES = {
     "support": tuple(
         Path(__file__).parents[1] / "examples" / "data" / name
-        for name in ("support.jsonl", "support_more.jsonl", "support_danger.jsonl")
+        for name in ("support.jsonl", "support_more.jsonl", "support_danger.jsonl", "support_posts.jsonl")
     )
 }
 

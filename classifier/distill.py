@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from .data import Examples
@@ -21,14 +22,25 @@ from .logits import answers
 from .tasks import TaskSet
 from .teacher import load_teacher
 
+CPU = torch.device("cpu")
 
-def teach(examples: Examples, teachers: Sequence[str], tasks: TaskSet) -> Examples:
+
+def teach(
+    examples: Examples,
+    teachers: Sequence[str],
+    tasks: TaskSet,
+    *,
+    device: torch.device = CPU,
+    bf16: bool = False,
+) -> Examples:
     """Give each message the mean of the teachers' probabilities, from the message without noise.
 
     Args:
         examples: The training data.
         teachers: Model folders, or repositories on the Hub, with their weights; none leaves all as it is.
         tasks: The task set that they must share.
+        device: Where they run.
+        bf16: Whether they compute in bfloat16, as training does where the hardware can.
 
     Returns:
         The same rows with `Examples.soft` for every task of the set.
@@ -41,12 +53,14 @@ def teach(examples: Examples, teachers: Sequence[str], tasks: TaskSet) -> Exampl
     given = []
     for number, teacher in enumerate(teachers, 1):
         print(f"teacher {number} of {len(teachers)} answers {len(examples)} messages", file=sys.stderr)
-        given.append(_answers(teacher, examples.texts, tasks))
+        given.append(_answers(teacher, examples.texts, tasks, device, bf16))
     soft = {name: np.stack([answer[name] for answer in given]).mean(0).astype(np.float32) for name in tasks.task_names}
     return replace(examples, soft=soft)
 
 
-def _answers(teacher: str, texts: Sequence[str], tasks: TaskSet) -> dict[str, NDArray[np.float64]]:
+def _answers(
+    teacher: str, texts: Sequence[str], tasks: TaskSet, device: torch.device, bf16: bool
+) -> dict[str, NDArray[np.float64]]:
     """Calibrated probabilities of every task, (texts, labels)."""
     folder, model, tokenizer = load_teacher(teacher if Path(teacher).is_dir() else pull(teacher)[0])
     theirs = {task.name: task.label_names for task in folder.tasks.tasks}
@@ -55,4 +69,5 @@ def _answers(teacher: str, texts: Sequence[str], tasks: TaskSet) -> dict[str, ND
             f"The teacher {teacher!r} answers {', '.join(theirs)}; expected the labels of {tasks.name!r} "
             f"({', '.join(tasks.task_names)}). Choose a model of the same task set."
         )
-    return answers(model, tokenizer, texts, folder.max_tokens, folder.temperatures)
+    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        return answers(model.to(device), tokenizer, texts, folder.max_tokens, folder.temperatures)

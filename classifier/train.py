@@ -23,6 +23,7 @@ from .folder import CONFIG, read_json, write_json
 from .loop import Loop
 from .losses import MultiTaskLoss
 from .model import MultiTaskDistilBert, MultiTaskModel
+from .optim import use_bf16
 from .prepare import Prepared, prepare
 from .runlog import plot_curves, read_log
 from .settings import PRESETS, TrainSettings, preset
@@ -109,7 +110,8 @@ def fit(
         check_space(settings.run, model)
         write_json(settings.run / "run.json", identity)
         write_json(settings.run / "data.json", prepared.report)
-    taught = teach(prepared.train, settings.teachers, prepared.tasks)
+    bf16 = use_bf16(settings.precision, accelerator.device)
+    taught = teach(prepared.train, settings.teachers, prepared.tasks, device=accelerator.device, bf16=bf16)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("classifier", config={key: str(value) for key, value in identity["settings"].items()})
     loop = Loop(settings, prepared.tasks, model, loss, tokenizer, taught, prepared.validation, accelerator)
