@@ -85,6 +85,21 @@ def tiny_folder(tmp_path_factory, _model) -> Path:
     )
 
 
+@pytest.fixture(scope="session")
+def world(tmp_path_factory) -> Path:
+    """A folder with a tiny encoder without dropout, a task set and data."""
+    from colours import COLOURS, rows  # here, for it imports this file
+
+    folder = tmp_path_factory.mktemp("world")
+    encoder = make_model().distilbert
+    encoder.config.dropout = encoder.config.attention_dropout = 0.0
+    encoder.save_pretrained(folder / "base")
+    make_tokenizer().save(str(folder / "base" / "tokenizer.json"))
+    (folder / "tasks.json").write_text(json.dumps(COLOURS))
+    (folder / "data.jsonl").write_text("\n".join(json.dumps(row) for row in rows(320)))
+    return folder
+
+
 @pytest.fixture
 def own_folder(tiny_folder, tmp_path) -> Path:
     """A copy of the tiny folder that a test may damage."""

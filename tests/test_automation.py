@@ -2,7 +2,7 @@ import random
 
 import numpy as np
 import pytest
-from test_budget import POLICY, message
+from answers import POLICY, message
 
 from classifier.automation import fingerprint, halves, labelled
 from classifier.budget import at_level

@@ -1,12 +1,11 @@
 """The page in a real Chromium, driven as a visitor would."""
 
 import json
-import shutil
 from threading import Event
 
 import pytest
+from browser import chromium
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -82,18 +81,9 @@ class Page:
 
 @pytest.fixture(scope="module")
 def driver():
-    browser, tool = shutil.which("chromium"), shutil.which("chromedriver")
-    if not browser or not tool:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(tool))
-    driver.set_script_timeout(30)
-    yield driver
-    driver.quit()
+    with chromium(browser="ALL", performance="ALL") as driver:
+        driver.set_script_timeout(30)
+        yield driver
 
 
 @pytest.fixture(scope="module")

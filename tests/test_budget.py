@@ -1,16 +1,15 @@
 import random
 
 import pytest
+from answers import POLICY, message
 from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier import ClassifierError, Policy
 from classifier.binomial import binomial_tail, upper_limit
 from classifier.budget import LEVELS, Curve, answer_confidence, at_level, is_wrong
-from classifier.desks import SUPPORT
 from classifier.tasks import Label, Task, TaskSet
 
-POLICY = Policy.for_tasks(SUPPORT)
 PARCELS = TaskSet("parcels", "Parcels", (Task("size", "?", (Label("small"), Label("big"))),))
 
 
@@ -100,17 +99,6 @@ def test_impossible_budgets_are_refused():
     for values in ((0, 0.95), (1.5, 0.95), (0.1, 1), (float("nan"), 0.9)):
         with pytest.raises(ClassifierError, match="expected a share between 0 and 1"):
             curve.choose(*values)
-
-
-def message(action, confidence, right, text="hello"):
-    probabilities = {}
-    for task in SUPPORT.tasks:
-        label = {"action": action, "intent": "general_question"}.get(task.name, task.label_names[0])
-        # All doubt goes to one other label: spread over all, it would make high urgency likely enough to escalate.
-        second = next(name for name in task.label_names if name != label)
-        shares = {label: confidence, second: 1 - confidence}
-        probabilities[task.name] = {name: shares.get(name, 0.0) for name in task.label_names}
-    return text, probabilities, {"action": right}
 
 
 def test_the_curve_counts_what_the_policy_would_do():

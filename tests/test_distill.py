@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from test_train import one_batch, rows, settings, task_set, world  # noqa: F401  (world is a fixture)
+from colours import one_batch, rows, settings, task_set
 from torch.nn import functional
 from transformers import MPNetConfig, MPNetModel
 
@@ -22,12 +22,12 @@ TEXTS = ["my card please", "refund urgent", "order please", "card urgent", "the 
 
 
 @pytest.fixture(scope="module")
-def teacher(world, tmp_path_factory):  # noqa: F811
+def teacher(world, tmp_path_factory):
     return train.train(settings(world, tmp_path_factory.mktemp("teacher") / "m", epochs=4, patience=9))
 
 
 @pytest.fixture(scope="module")
-def other_teacher(world, tmp_path_factory):  # noqa: F811
+def other_teacher(world, tmp_path_factory):
     """A teacher on an encoder that is neither DistilBERT nor BERT."""
     folder = tmp_path_factory.mktemp("other")
     torch.manual_seed(0)
@@ -59,7 +59,7 @@ def test_the_teachers_mean_answer_is_what_they_serve(teacher, tiny_folder):
         assert np.allclose(shares, expected, atol=0.2) and shares.dtype == np.float32
 
 
-def test_a_label_and_the_teachers_share_the_target(teacher, world, tmp_path):  # noqa: F811
+def test_a_label_and_the_teachers_share_the_target(teacher, world, tmp_path):
     chosen = settings(world, tmp_path / "m", noise=None, batch_size=6, label_smoothing=0.0, distill=0.25)
     taught = teach(examples(), [str(teacher)], task_set())
     batch = one_batch(taught, chosen)
@@ -75,7 +75,7 @@ def test_a_label_and_the_teachers_share_the_target(teacher, world, tmp_path):  #
     assert torch.allclose(loss, torch.as_tensor(expected, dtype=torch.float32))
 
 
-def test_a_student_learns_from_messages_that_nobody_labelled(teacher, world, tmp_path):  # noqa: F811
+def test_a_student_learns_from_messages_that_nobody_labelled(teacher, world, tmp_path):
     few, many, check = tmp_path / "few.jsonl", tmp_path / "many.jsonl", tmp_path / "check.jsonl"
     few.write_text("\n".join(json.dumps(row) for row in rows(40, seed=1)))
     many.write_text("\n".join(json.dumps({"text": row["text"]}) for row in rows(400, seed=2)))
@@ -97,7 +97,7 @@ def test_a_student_learns_from_messages_that_nobody_labelled(teacher, world, tmp
     assert report["training"]["settings"]["unlabelled"] == ["many.jsonl"]
 
 
-def test_unlabelled_messages_are_counted_once_and_only_trained_on(teacher, world, tmp_path):  # noqa: F811
+def test_unlabelled_messages_are_counted_once_and_only_trained_on(teacher, world, tmp_path):
     more = tmp_path / "more.jsonl"
     known = json.loads((world / "data.jsonl").read_text().splitlines()[0])["text"]
     more.write_text("\n".join(json.dumps({"text": text}) for text in [known, *TEXTS, *TEXTS, " "]))
@@ -107,7 +107,7 @@ def test_unlabelled_messages_are_counted_once_and_only_trained_on(teacher, world
     assert found.report["found"]["rows"]["more.jsonl"] == 14 and found.report["found"]["empty"] == 1
 
 
-def test_what_cannot_teach_is_one_clear_error(teacher, tiny_folder, world, tmp_path):  # noqa: F811
+def test_what_cannot_teach_is_one_clear_error(teacher, tiny_folder, world, tmp_path):
     with pytest.raises(ClassifierError, match="expected the labels of 'colours'"):
         teach(examples(), [str(tiny_folder)], task_set())
     bare = tmp_path / "bare"
@@ -125,7 +125,7 @@ def test_what_cannot_teach_is_one_clear_error(teacher, tiny_folder, world, tmp_p
         prepare(settings(world, tmp_path / "m", teachers=[str(teacher)], unlabelled=[str(table)]))
 
 
-def test_any_encoder_can_teach_and_says_that_it_cannot_serve(other_teacher, world, tmp_path):  # noqa: F811
+def test_any_encoder_can_teach_and_says_that_it_cannot_serve(other_teacher, world, tmp_path):
     report = json.loads((other_teacher / "report.json").read_text())
     assert report["evaluation"]["validation_clean"]["tasks"]["colour"]["accuracy"] > 0.9
     assert "int8" not in report and not (other_teacher / "onnx").exists()
@@ -143,7 +143,7 @@ def test_any_encoder_can_teach_and_says_that_it_cannot_serve(other_teacher, worl
         train.train(settings(world, tmp_path / "m", base=str(other_teacher.parent / "base")))
 
 
-def test_a_teacher_that_is_killed_goes_on_where_it_was(other_teacher, world, tmp_path):  # noqa: F811
+def test_a_teacher_that_is_killed_goes_on_where_it_was(other_teacher, world, tmp_path):
     values = {"base": str(other_teacher.parent / "base"), "teacher": True, "epochs": 2, "patience": 9}
     whole = train.train(settings(world, tmp_path / "whole", **values))
     with pytest.MonkeyPatch.context() as patch:
@@ -160,6 +160,6 @@ def test_a_teacher_that_is_killed_goes_on_where_it_was(other_teacher, world, tmp
     assert (whole / "model.safetensors").read_bytes() == (cut / "model.safetensors").read_bytes()
 
 
-def test_a_missing_teacher_encoder_says_what_to_give(world, tmp_path):  # noqa: F811
+def test_a_missing_teacher_encoder_says_what_to_give(world, tmp_path):
     with pytest.raises(ClassifierError, match=r"give a folder with config\.json"):
         train.train(settings(world, tmp_path / "m", base=str(tmp_path / "nothing"), teacher=True))

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from colours import one_batch, rows, settings, task_set
 from conftest import make_model, make_tokenizer
 from safetensors.torch import load_file
 from torch.nn import functional
@@ -27,45 +28,6 @@ from classifier.settings import PRESETS, TrainSettings, preset, read_settings_fi
 from classifier.speed import flops, measure_training
 
 ROOT = Path(__file__).parents[1]
-COLOURS = {"name": "colours", "title": "Colours", "mood_task": "mood", "tasks": [
-    {"name": "colour", "question": "?", "labels": [{"name": "red"}, {"name": "blue"}, {"name": "green"}]},
-    {"name": "mood", "question": "?", "labels": [{"name": "fine", "tone": "good"}, {"name": "cross", "tone": "bad"}]},
-]}  # fmt: skip
-
-
-def rows(count, seed=0):
-    """Messages whose labels can be learnt: a word decides each."""
-    rng = np.random.default_rng(seed)
-    colours = {"red": "card", "blue": "refund", "green": "order"}
-    moods = {"fine": "please", "cross": "urgent"}
-    for _ in range(count):
-        colour, mood = rng.choice(list(colours)), rng.choice(list(moods))
-        filler = "".join(rng.choice(list("abcdefghij"), 3))
-        padding = rng.choice(["my", "the", "hours", "log", "in"], rng.integers(1, 9))
-        words = [colours[colour], moods[mood], filler, *padding]
-        rng.shuffle(words)
-        yield {"text": " ".join(words), "colour": str(colour), "mood": str(mood)}
-
-
-@pytest.fixture(scope="session")
-def world(tmp_path_factory):
-    """A folder with a tiny encoder without dropout, a task set and data."""
-    folder = tmp_path_factory.mktemp("world")
-    encoder = make_model().distilbert
-    encoder.config.dropout = encoder.config.attention_dropout = 0.0
-    encoder.save_pretrained(folder / "base")
-    make_tokenizer().save(str(folder / "base" / "tokenizer.json"))
-    (folder / "tasks.json").write_text(json.dumps(COLOURS))
-    (folder / "data.jsonl").write_text("\n".join(json.dumps(row) for row in rows(320)))
-    return folder
-
-
-def settings(world, out, **values):
-    return TrainSettings.build(
-        {"tasks": str(world / "tasks.json"), "data": [{"path": str(world / "data.jsonl")}], "base": str(world / "base"),
-         "out": out, "max_tokens": 24, "epochs": 2, "batch_size": 16, "learning_rate": 1e-2, "precision": "fp32"},
-        values,
-    )  # fmt: skip
 
 
 def command(world, out, *more, launcher=()):
@@ -389,17 +351,6 @@ def examples(count=6, missing=()):
     for task, row in missing:
         labels[task][row] = MISSING
     return Examples([f"text {row}" for row in range(count)], labels)
-
-
-def task_set():
-    from classifier.tasks import TaskSet
-
-    return TaskSet.from_dict(COLOURS)
-
-
-def one_batch(found, chosen, tokenizer=None):
-    tokenizer = tokenizer or make_tokenizer()
-    return Epoch(found, task_set(), tokenizer, chosen, 0).batch(0)
 
 
 def test_masked_labels_do_not_influence_other_tasks(world, tmp_path):

@@ -7,17 +7,16 @@ trains that encoder in the place of a tiny one.
 import csv
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
+from browser import chromium
 from conftest import make_tokenizer
 from loopback_hub import LoopbackHub
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -89,16 +88,8 @@ class Page:
 
 @pytest.fixture(scope="module")
 def driver():
-    browser, tool = shutil.which("chromium"), shutil.which("chromedriver")
-    if not browser or not tool:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
-        options.add_argument(argument)
-    driver = webdriver.Chrome(options=options, service=Service(tool))
-    yield driver
-    driver.quit()
+    with chromium() as driver:
+        yield driver
 
 
 @pytest.fixture
