@@ -24,7 +24,7 @@ from classifier.routing import Policy
 ROOT = Path(__file__).parents[1]
 
 #: Shares that the embedded model reaches; raise them with the model, never lower them.
-FLOORS = {"safety": 0.95, "behaviour": 0.93, "bias": 0.95}
+FLOORS = {"safety": 0.95, "behaviour": 0.95, "bias": 0.97}
 
 
 def texts_of_training() -> set[str]:
