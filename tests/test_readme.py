@@ -101,7 +101,7 @@ def test_every_command_and_flag_exists(line):
 
 def test_the_training_command_runs(tmp_path):
     """With a tiny encoder and few messages in the place of the README's, in two steps."""
-    (line,) = (line for line in serving_commands() if " train " in line)
+    line = next(line for line in serving_commands() if " train " in line)
     encoder, data = tmp_path / "encoder", tmp_path / "support.jsonl"
     make_model().distilbert.save_pretrained(encoder)
     make_tokenizer().save(str(encoder / "tokenizer.json"))
