@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from .errors import ClassifierError
 from .reasons import Priority, Reason, Route, RunnerUp, amounts, compared, first_two, likely, percent, words
-from .rules import Name, PriorityRule, Probabilities, QueueRule, Rule, Share, Strict, Term, Terms
+from .rules import ALWAYS, Name, PriorityRule, Probabilities, QueueRule, Rule, Share, Strict, Term, Terms
 from .tasks import TaskSet
 
 #: The actions of a desk whose task set has no task for them.
@@ -64,7 +64,7 @@ class Policy(Strict):
     priorities: list[PriorityRule] = Field(default_factory=list)
 
     @model_validator(mode="after")
-    def _actions_are_known(self) -> Policy:
+    def _names_are_known(self) -> Policy:
         if len(set(self.actions)) < len(self.actions):
             raise ValueError("actions lists an action twice")
         named = [*self.automatic, self.unsure, *(rule.action for rule in self.rules), *self.costs]
@@ -73,6 +73,10 @@ class Policy(Strict):
         unknown = sorted(set(named) - set(self.actions))
         if unknown:
             raise ValueError(f"{', '.join(unknown)} is not among the actions {', '.join(self.actions)}")
+        codes = {ALWAYS, *(rule.code for rule in self.rules)}
+        strange = sorted({code for rule in self.priorities for code in rule.because} - codes)
+        if strange:
+            raise ValueError(f"priorities name {', '.join(strange)}; the safety rules are {', '.join(sorted(codes))}")
         if set(self.actions[: len(self.automatic)]) != set(self.automatic) or self.unsure in self.automatic:
             raise ValueError(
                 "automatic actions are the least cautious: they stand first in actions, and neither unsure nor the "
@@ -188,7 +192,7 @@ class Policy(Strict):
         if action in self.automatic:
             reasons = self._doubts(probabilities, fragile)
             action = self.unsure if reasons else action
-        action, reasons = self._by_rules(action, reasons, probabilities, text)
+        action, reasons, applied = self._by_rules(action, reasons, probabilities, text)
         runner_up = self._runner_up(action, recommended, reasons, probabilities, costs)
         if action == recommended:
             reasons = [*self._recommendation(action, probabilities, costs), *reasons]
@@ -197,7 +201,7 @@ class Policy(Strict):
         if not reasons:
             reasons = [Reason("default", f"Nothing speaks against “{words(action)}”, this desk's first action.")]
         queue, why_queue = self._queue(action, probabilities, text)
-        priority, why_priority = self._priority(probabilities, text)
+        priority, why_priority = self._priority(applied, probabilities, text)
         return Route(
             action=action,
             queue=queue,
@@ -235,20 +239,23 @@ class Policy(Strict):
 
     def _by_rules(
         self, action: str, reasons: list[Reason], probabilities: Probabilities, text: str
-    ) -> tuple[str, list[Reason]]:
-        """The action that terms and safety rules leave, and why: only what asks for just this action."""
+    ) -> tuple[str, list[Reason], list[str]]:
+        """The action that terms and safety rules leave, why (what asks for just this action), and all that apply."""
+        applied: list[str] = []
         term = self._always.found_in(text)
         if term is not None:
+            applied.append(ALWAYS)
             action = self.actions[-1]
-            reasons = [Reason("always_escalate", f"Policy: “{term}” always leads to “{words(action)}”.")]
+            reasons = [Reason(ALWAYS, f"Policy: “{term}” always leads to “{words(action)}”.")]
         for rule in self.rules:
             evidence = rule.evidence(probabilities, text)
             if evidence is not None:
+                applied.append(rule.code)
                 if self._caution(rule.action) > self._caution(action):
                     action, reasons = rule.action, []
                 if rule.action == action:
                     reasons = [*reasons, Reason(rule.code, evidence.fill(rule.text))]
-        return action, reasons
+        return action, reasons, applied
 
     def _doubts(self, probabilities: Probabilities, fragile: bool | None) -> list[Reason]:
         """Why an automatic action is not allowed."""
@@ -330,9 +337,13 @@ class Policy(Strict):
                 return rule.queue, [Reason("queue", f"Queue {words(rule.queue)}: {why}.")]
         return self.default_queue, []
 
-    def _priority(self, probabilities: Probabilities, text: str) -> tuple[Priority, list[Reason]]:
+    def _priority(self, applied: list[str], probabilities: Probabilities, text: str) -> tuple[Priority, list[Reason]]:
         for rule in self.priorities:
+            cause = next((code for code in rule.because if code in applied), None)
+            if rule.because and cause is None:
+                continue
             evidence = rule.evidence(probabilities, text)
             if evidence is not None:
-                return rule.priority, [Reason("priority", f"Priority {rule.priority}: {evidence}.")]
+                why = ", ".join(filter(None, [f"rule {words(cause)}" if cause else "", str(evidence)]))
+                return rule.priority, [Reason("priority", f"Priority {rule.priority}: {why}.")]
         return "P4", []

@@ -23,6 +23,9 @@ def _with_letters(term: str) -> str:
     return term
 
 
+#: What the terms that always escalate are called among the codes of safety rules.
+ALWAYS = "always_escalate"
+
 Term = Annotated[str, AfterValidator(_with_letters)]
 
 
@@ -162,9 +165,15 @@ class QueueRule(Condition):
 
 
 class PriorityRule(Condition):
-    """Gives messages a priority, ``"P1"`` (at once) to ``"P4"`` (when there is time); the first that applies wins."""
+    """Gives messages a priority, ``"P1"`` (at once) to ``"P4"`` (when there is time); the first that applies wins.
+
+    Attributes:
+        priority: What it gives.
+        because: Only messages to which one of these safety rules applies, by their codes, or `ALWAYS`; all if empty.
+    """
 
     priority: Priority
+    because: list[str] = []
 
 
 def _either(labels: list[str]) -> str:

@@ -85,7 +85,7 @@ def labelled_file(tmp_path):
 @pytest.fixture
 def open_policy(own_folder):
     """Nearly everything is automatic in this folder, so that the random model is, too."""
-    policy = Policy.for_tasks(SUPPORT).changed(rules=[], costs={}, automatic_lead=0.0).to_dict()
+    policy = Policy.for_tasks(SUPPORT).changed(rules=[], priorities=[], costs={}, automatic_lead=0.0).to_dict()
     policy |= {"automatic": ["auto_resolve", "request_more_info"], "unsure": "escalate_to_human"}
     policy["costs"] = {a: {b: float(a == "escalate_to_human") for b in policy["actions"]} for a in policy["actions"]}
     policy["automatic_needs"] = {"sentiment": 0.5}

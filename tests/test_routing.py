@@ -261,6 +261,14 @@ def test_words_of_danger_in_what_is_not_harmless_reach_a_person():
     route = POLICY.route(problem, "SMOKE comes out of the charger")
     assert (route.action, codes(route)[0]) == ("escalate_to_human", "danger_word")
     assert route.reasons[0].text == "A word of danger, “SMOKE”, and medium or high urgency (95 %)."
+    assert (route.priority, route.reasons[-1].text) == ("P2", "Priority P2: rule danger word.")
+    assert POLICY.route(problem, "the charger does not work").priority == "P3"
+
+
+def test_a_priority_can_follow_from_a_safety_rule():
+    route = POLICY.route(question(), "there is a smell of gas here, where do i find the meter?")
+    assert (route.priority, route.reasons[-1].text) == ("P1", "Priority P1: rule always escalate.")
+    assert POLICY.route(question(), "where do i find the meter?").priority == "P4"
 
 
 def test_a_tenth_of_a_chance_of_high_urgency_reaches_a_person():
@@ -348,6 +356,7 @@ def test_a_policy_survives_its_file(tmp_path):
         ({"queues": [{"queue": "x", "labels": {"urgency": []}}]}, "queues.0.labels.urgency"),
         ({"queues": [{"queue": "x", "labels": {"urgency": ["high", "high"]}}]}, "twice"),
         ({"priorities": [{"priority": "P0"}]}, "priorities.0.priority"),
+        ({"priorities": [{"priority": "P1", "because": ["fire"]}]}, "priorities name fire; the safety rules are"),
     ],
 )
 def test_a_policy_with_a_fault_is_refused_by_its_key(changes, message):
