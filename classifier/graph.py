@@ -27,6 +27,7 @@ from .int8 import (
     Int8Scheme,
     QuantisedProduct,
     observe,
+    only_first,
     quantise_blocks,
     quantise_columns,
     quantise_product,
@@ -66,16 +67,23 @@ class _Encoder:
         self.graph, self.products = graph, products
         self.heads, self.dim = model.config.n_heads, model.config.dim
 
-    def layer(self, number: int, block: Any, x: str, mask: str) -> str:
-        """One transformer layer: self-attention and feed-forward, each followed by add and norm."""
+    def layer(self, number: int, block: Any, x: str, mask: str, first: bool) -> str:
+        """One transformer layer: self-attention and feed-forward, each followed by add and norm.
+
+        With `first` only the first token's vector is computed, (batch, 1, dim), from all tokens' keys and values.
+        """
         graph = self.graph
         weights = {f"{number}.{name}": weight for name, weight in layer_weights(block).items()}
-        x = self._add_and_norm(self._attention(number, x, mask, weights), x, f"{number}.sa", block.sa_layer_norm)
+        attended = self._attention(number, x, mask, weights, first)
+        x = self._first(x, axis=1) if first else x
+        x = self._add_and_norm(attended, x, f"{number}.sa", block.sa_layer_norm)
         inner = graph.node("Gelu", self._product(f"{number}.ffn.lin1", x, weights), domain=_MICROSOFT)
         outer = self._product(f"{number}.ffn.lin2", inner, weights)
         return self._add_and_norm(outer, x, f"{number}.output", block.output_layer_norm)
 
-    def _attention(self, number: int, x: str, mask: str, weights: Mapping[str, tuple[Floats, Floats]]) -> str:
+    def _attention(
+        self, number: int, x: str, mask: str, weights: Mapping[str, tuple[Floats, Floats]], first: bool
+    ) -> str:
         """Scaled dot-product attention over all heads and the product after it, (batch, tokens, dim)."""
         graph = self.graph
         packed = self._product(f"{number}.attention.qkv", x, weights)
@@ -84,6 +92,7 @@ class _Encoder:
         packed = graph.node("Transpose", graph.node("Reshape", packed, shape), perm=[0, 2, 1, 3])
         query, key, value = (f"{number}.{part}" for part in ("query", "key", "value"))
         graph.nodes.append(helper.make_node("Split", [packed], [query, key, value], axis=1))
+        query = self._first(query, axis=2) if first else query
         scores = graph.node("MatMul", query, graph.node("Transpose", key, perm=[0, 1, 3, 2]))
         shares = graph.node("Softmax", graph.node("Add", scores, mask), axis=-1)
         context = graph.node("Transpose", graph.node("MatMul", shares, value), perm=[0, 2, 1, 3])
@@ -141,6 +150,10 @@ class _Encoder:
             accuracy_level=4,  # products in int8, not in float
         )
         return self.graph.node("Add", product, self.graph.constant(f"{name}.bias", own.bias))
+
+    def _first(self, x: str, axis: int) -> str:
+        """Only the first of an axis, which stays."""
+        return self.graph.node("Gather", x, self.graph.constant("first_only", [0], np.int64), axis=axis)
 
     def _add_and_norm(self, x: str, skip: str, name: str, norm: nn.LayerNorm) -> str:
         return _layer_norm(self.graph, self.graph.node("Add", x, skip), name, norm)
@@ -266,7 +279,7 @@ def build_onnx(
     encoder = _Encoder(graph, model, products)
     x, mask = _embed(graph, model, int8=scheme is not None), _attention_mask(graph)
     for number, block in enumerate(model.distilbert.transformer.layer):
-        x = encoder.layer(number, block, x, mask)
+        x = encoder.layer(number, block, x, mask, first=only_first(model, number))
     _pool(graph, model, x)
     for name, head in model.heads.items():
         weight, bias = graph.constant(f"{name}.weight", head.weight), graph.constant(f"{name}.bias", head.bias)

@@ -146,6 +146,11 @@ class Inputs:
         return torch.cat(self._rows).numpy()
 
 
+def only_first(model: MultiTaskDistilBert, layer: int) -> bool:
+    """Whether nothing but the first token's vector is used of what a layer gives."""
+    return model.config.pooling == "first" and layer == model.config.n_layers - 1
+
+
 @contextmanager
 def _observed(model: MultiTaskDistilBert) -> Iterator[dict[str, Inputs]]:
     """Record the inputs of every linear layer of the encoder, by name, while the block runs."""
@@ -153,8 +158,15 @@ def _observed(model: MultiTaskDistilBert) -> Iterator[dict[str, Inputs]]:
     handles = []
     for name, module in model.distilbert.transformer.named_modules():
         if isinstance(module, nn.Linear):
-            record = records.setdefault(name.removeprefix("layer."), Inputs())
-            handles.append(module.register_forward_pre_hook(lambda _m, args, record=record: record.add(args[0])))
+            name = name.removeprefix("layer.")
+            record = records.setdefault(name, Inputs())
+            all_tokens = name.endswith(("q_lin", "k_lin", "v_lin")) or not only_first(model, int(name.split(".")[0]))
+            used = slice(None if all_tokens else 1)
+            handles.append(
+                module.register_forward_pre_hook(
+                    lambda _m, args, record=record, used=used: record.add(args[0][:, used])
+                )
+            )
     try:
         yield records
     finally:
@@ -170,7 +182,8 @@ def observe(model: MultiTaskDistilBert, samples: Sequence[tuple[Tensor, Tensor]]
         samples: Batches of (input_ids, attention_mask), (batch, tokens) each.
 
     Returns:
-        Inputs by layer name, such as ``"0.attention.q_lin"``, of real tokens only.
+        Inputs by layer name, such as ``"0.attention.q_lin"``, of real tokens only, and of those whose output
+        is used.
     """
     with torch.inference_mode(), _observed(model) as records:
         for input_ids, attention_mask in samples:

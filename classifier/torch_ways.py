@@ -96,7 +96,7 @@ def write_distilbert(path: str, classifier: Classifier, texts: Sequence[str]) ->
     torch.manual_seed(0)
     config = DistilBertConfig()
     config.heads = {task.name: len(task.labels) for task in classifier.tasks.tasks}
-    config.pooling, config.head_dropout = "mean", 0.1
+    config.pooling, config.head_dropout = "first", 0.1  # as DistilBERT is fine-tuned
     tokenizer = Tokenizer.from_file(str(classifier.folder.path / "tokenizer.json"))
     limit = classifier.folder.max_tokens
     model = MultiTaskDistilBert(config).eval()

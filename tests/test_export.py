@@ -44,7 +44,9 @@ def test_the_float_graph_is_the_model_up_to_rounding(tiny_model, tokenizer, pool
         assert task["agreement"] == 1 and task["largest_difference"] < 1e-4
 
 
-def test_static_int8_answers_a_message_alike_in_any_batch(tiny_model, tokenizer):
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_static_int8_answers_a_message_alike_in_any_batch(tiny_model, tokenizer, pooling):
+    tiny_model.config.pooling = pooling
     ids, mask = batch(tokenizer, messages(16))
     graph = build_onnx(tiny_model, Int8Scheme(), [(ids, mask)]).SerializeToString()
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
