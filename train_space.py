@@ -31,7 +31,7 @@ from classifier.trainer import RunState, Trainer
 ENCODERS = ["sentence-transformers/all-MiniLM-L6-v2", "distilbert-base-uncased"]
 
 #: Tables that the page takes.
-ENDINGS = [".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz"]
+ENDINGS = [".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".parquet", ".gz"]
 
 #: Seconds between two looks at the run.
 REFRESH = 2.0

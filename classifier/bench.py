@@ -16,9 +16,8 @@ from .estimates import encoder_config, encoder_parameters, estimate, rate_of_run
 from .folder import EMBEDDED, REPORT, read_json
 from .hub import push
 from .predict import Classifier
-from .rows import TEXT_NAMES
+from .rows import open_table
 from .settings import preset
-from .tables import Table, read_table
 from .trainer import Trainer
 from .uploads import Uploads
 
@@ -53,11 +52,10 @@ class Bench:
 
     def columns(self, file: str | None, desk: str) -> list[Any]:
         """Menus for a table's columns: the text, labels of one's own, and a menu per task of the desk."""
-        table = _noticed(lambda: read_table(file)) if file else {}
-        columns = list(table)
+        columns, text = _noticed(lambda: _columns(file)) if file else ([], None)
         tasks = DESKS[desk].task_names if desk in DESKS else ()
         menus = [
-            gr.Dropdown(columns, value=_text_column(table), visible=bool(file)),
+            gr.Dropdown(columns, value=text, visible=bool(file)),
             gr.Dropdown(columns, value=[], multiselect=True, visible=bool(file) and not tasks),
         ]
         for slot in range(SLOTS):
@@ -214,11 +212,10 @@ class Bench:
         return account
 
 
-def _text_column(table: Table) -> str | None:
-    """The column that probably holds the messages: by its name, else the one with the most words."""
-    columns = {name.lower(): name for name in table}
-    named = next((columns[name] for name in TEXT_NAMES if name in columns), None)
-    return named or max(table, key=lambda name: sum(len(str(cell).split()) for cell in table[name]), default=None)
+def _columns(file: str) -> tuple[list[str], str]:
+    """The columns of a table, and the one that probably holds the messages."""
+    with open_table(file) as table:
+        return list(table.columns), table.text_column
 
 
 def _task_name(column: str) -> str:

@@ -55,7 +55,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     )
     train.add_argument("--tasks", help="task set: a desk's name (default support), or a JSON file with a declaration")
     train.add_argument(
-        "--data", nargs="+", metavar="PATH", help="CSV, TSV, JSON, JSON Lines or Parquet files, or Hub data sets"
+        "--data", nargs="+", metavar="PATH", help="CSV, Excel, JSON, JSON Lines or Parquet files, or Hub data sets"
     )
     train.add_argument(
         "--column", type=pair, action="append", metavar="NAME=COLUMN", help="where text or a task stands in --data"

@@ -98,8 +98,8 @@ def read_examples(
     dropped.
 
     Args:
-        path: A CSV, TSV, JSON, JSON Lines or Parquet file, gzip'd if it ends in ``.gz``, or the name of a
-            Hub data set, ``owner/name`` or ``owner/name:configuration``.
+        path: A CSV, Excel, JSON, JSON Lines or Parquet file, gzip'd or not, or the name of a Hub data set,
+            ``owner/name`` or ``owner/name:configuration``.
         tasks: The task set that the labels belong to.
         columns: ``"text"`` or a task's name to the column that holds it, where the names differ.
         split: Which split of a Hub data set.

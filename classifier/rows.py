@@ -64,7 +64,7 @@ class Table:
     def __iter__(self) -> Iterator[Row]:
         """The rows; one whose text cannot be classified has an error that says why."""
         position = self.columns.index(self.text_column)
-        for row in chain(self.preview, self._rest):
+        for row in self.rows():
             if row.error:
                 yield row
                 continue
@@ -76,6 +76,10 @@ class Table:
             else:
                 kind = type(text).__name__
                 yield Row(row.cells, f"The cell {self.text_column!r} holds a value of type {kind}, not a text.")
+
+    def rows(self) -> Iterator[Row]:
+        """The rows as they stand, also those without a message."""
+        return chain(self.preview, self._rest)
 
     def share_read(self) -> float | None:
         """Share of the file's bytes that was read so far, 0 to 1; None when its size is unknown."""

@@ -38,8 +38,8 @@ HEADER = (
     '<p class="model">One run at a time; a second visitor sees the same run.</p></div>'
 )
 ABOUT_TABLES = (
-    '<p class="fine">CSV, TSV, JSON Lines or Parquet, a column with the message and one per task. Without a table the '
-    "messages that come with the project are used.</p>"
+    '<p class="fine">CSV, Excel, JSON Lines or Parquet, a column with the message and one per task. Without a table '
+    "the messages that come with the project are used.</p>"
 )
 NOT_CHECKED = '<p class="fine">Shares of the labels, lengths, warnings, time and cost appear here.</p>'
 

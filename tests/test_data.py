@@ -40,6 +40,8 @@ def write(path, rows=ROWS):
     frame = pandas.DataFrame(rows)
     if ".csv" in path.name or ".tsv" in path.name:
         frame.to_csv(path, index=False, sep="\t" if ".tsv" in path.name else ",")
+    elif ".xlsx" in path.name:
+        frame.to_excel(path, index=False)
     elif ".parquet" in path.name:
         frame.to_parquet(path)
     elif ".jsonl" in path.name:
@@ -50,7 +52,9 @@ def write(path, rows=ROWS):
     return path
 
 
-@pytest.mark.parametrize("name", ["d.csv", "d.tsv", "d.csv.gz", "d.json", "d.jsonl", "d.jsonl.gz", "d.parquet"])
+@pytest.mark.parametrize(
+    "name", ["d.csv", "d.tsv", "d.csv.gz", "d.json", "d.jsonl", "d.jsonl.gz", "d.parquet", "d.xlsx"]
+)
 def test_every_format_reads_the_same(tmp_path, name):
     report = DataReport()
     examples = read_examples(write(tmp_path / name), TASKS, report=report)
@@ -85,17 +89,17 @@ def test_wrong_tables_say_what_is_wrong(tmp_path, rows, columns, says):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("d.csv", b'{"text": "a"}\n', "it holds JSON"),
-        ("d.csv", b"PK\x03\x04xxxx", "it holds a zip archive or Excel workbook"),
-        ("d.jsonl", b"PAR1xxxx", "it holds Parquet"),
-        ("d.parquet", b"text,topic\na,money\n", "cannot be read as parquet"),
-        ("d.jsonl", b"text,topic\na,money\n", "line 1"),
-        ("d.json", b'{"text": "a"}', "expected a list of objects"),
-        ("d.jsonl.gz", b'{"text": "a"}\n', "cannot be read as jsonl, gzipped"),
-        ("d.csv", "text,topic\nsch\xf6n,money\n".encode("latin-1"), "UTF-8"),
-        ("d.csv", b"", "cannot be read as csv"),
-        ("d.csv", b"text,topic\na,money,more,and more\nb,money\n", "row 1 has 4 cells, but 2 columns"),
-        ("d.xlsx", b"PK", "ends in '.xlsx'"),
+        ("d.csv", b'{"text": "a"}\n', "no rows"),
+        ("d.csv", b"PK\x03\x04xxxx", "holds xlsx data"),
+        ("d.jsonl", b"PAR1xxxx", "holds parquet data"),
+        ("d.parquet", b"text,topic\na,money\n", "is no parquet file inside"),
+        ("d.jsonl", b"text,topic\na,money\n", "is no JSON"),
+        ("d.json", b'{\n"text": "a"}', "expected an array of objects"),
+        ("d.jsonl.gz", b'\x1f\x8b{"text": "a"}\n', "damaged gzip"),
+        ("d.csv", b"", "is empty"),
+        ("d.csv", b"text,topic\na,money,more,and more\nb,money\n", "row 1: The row has 4 cells, the header has 2"),
+        ("d.csv", b'text,topic\na,money\n"b,login\n', "row 2: A quotation mark is opened"),
+        ("d.xlsx", b"PK", "is no xlsx file inside"),
     ],
 )
 def test_a_file_that_is_not_what_its_ending_says_is_refused(tmp_path, name, content, says):
@@ -103,6 +107,13 @@ def test_a_file_that_is_not_what_its_ending_says_is_refused(tmp_path, name, cont
     path.write_bytes(content)
     with pytest.raises(ClassifierError, match=says):
         read_examples(path, TASKS)
+
+
+def test_an_export_of_a_spreadsheet_is_read_as_it_comes(tmp_path):
+    path = tmp_path / "export.csv"
+    path.write_bytes("text;topic\r\nschön, aber zu teuer;money\r\nkein Zugang;login\r\n".encode("cp1252"))
+    examples = read_examples(path, TASKS)
+    assert examples.texts == ["schön, aber zu teuer", "kein Zugang"] and examples.labels["topic"].tolist() == [0, 1]
 
 
 def test_a_missing_file_is_named():
@@ -114,7 +125,7 @@ def test_auxiliary_labels_come_from_the_data(tmp_path):
     path = write(tmp_path / "aux.csv", [{"text": "b", "intent": "two"}, {"text": "a", "intent": "one"}])
     task, examples = read_auxiliary("clinc", path)
     assert task.label_names == ("one", "two") and examples.labels["clinc"].tolist() == [1, 0]
-    both = write(tmp_path / "both.csv", [{"text": "b", "x": "1", "y": "2"}, {"text": "c", "x": "2", "y": "2"}])
+    both = write(tmp_path / "both.csv", [{"text": "bye", "x": "1", "y": "2"}, {"text": "see you", "x": "2", "y": "2"}])
     with pytest.raises(ClassifierError, match="which one holds the labels"):
         read_auxiliary("clinc", both)
     assert read_auxiliary("clinc", both, "x")[0].label_names == ("1", "2")
