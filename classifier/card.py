@@ -12,7 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from .folder import CARD, REPORT, ModelFolder, read_json
 
 #: Stands in generated cards. A README.md without it was written by hand and is left alone.
-MARK = "<!-- Written by `python -m classifier push`. Remove this line to keep changes made by hand. -->"
+MARK = "<!-- Written by `train` and `push`. Remove this line to keep changes made by hand. -->"
 
 #: Figures of a task in the report, with the names that the Hub and people know them by.
 METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": "Expected calibration error"}

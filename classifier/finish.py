@@ -13,11 +13,12 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from .calibrate import cross_validated_ece, fit_temperatures
+from .card import write_card
 from .checkpoint import Progress, replace_folder
 from .data import Examples, noisy_copy
 from .evaluate import OVERALL, evaluate
 from .export import BAR, verify, write_onnx, write_trained
-from .folder import ONNX_INT8, REPORT, write_json
+from .folder import ONNX_INT8, REPORT, ModelFolder, write_json
 from .logits import answers, predict_logits
 from .model import MultiTaskDistilBert, MultiTaskModel
 from .predict import Classifier
@@ -25,6 +26,7 @@ from .prepare import Prepared
 from .report import evaluation_report
 from .runlog import read_log
 from .settings import TrainSettings
+from .tasks import TaskSet
 
 
 def finish(
@@ -43,7 +45,7 @@ def finish(
     """
     model.cpu()
     held_out = {"validation": prepared.validation, **({} if prepared.dev is None else {"dev": prepared.dev})}
-    calibration = list(held_out.values())[-1]
+    last, calibration = list(held_out.items())[-1]
     logits = predict_logits(model, tokenizer, calibration.texts, settings.max_tokens)
     own = {name: logits[name] for name in prepared.tasks.task_names}
     copies = {
@@ -51,7 +53,11 @@ def finish(
         for name, examples in held_out.items()
         for kind, copy in (("clean", examples), ("noisy", noisy_copy(examples, prepared.tasks)))
     }
-    samples = random.Random(settings.seed).sample(prepared.train.texts, min(256, len(prepared.train)))
+    report = {
+        "training": _training(settings, progress),
+        "data": prepared.report,
+        "calibration": {"on": last, "tasks": cross_validated_ece(own, calibration.labels)},
+    }
 
     def write(folder: Path) -> None:
         temperatures = fit_temperatures(own, calibration.labels)
@@ -64,32 +70,42 @@ def finish(
             temperatures=temperatures,
             data_hash=prepared.report["train"]["hash"],
         )
-        report = {
-            "training": _training(settings, progress),
-            "data": prepared.report,
-            "calibration": {"on": list(held_out)[-1], "tasks": cross_validated_ece(own, calibration.labels)},
-        }
         if isinstance(model, MultiTaskDistilBert):
+            samples = random.Random(settings.seed).sample(prepared.train.texts, min(256, len(prepared.train)))
             write_onnx(folder, model, prepared.tasks, tokenizer, max_tokens=settings.max_tokens, samples=samples)
-            served = Classifier.load(folder)
-            texts = [text for copy in copies.values() for text in copy.texts]
-            report["int8"] = _proof(folder, model, tokenizer, texts)
-            report["evaluation"] = {name: _evaluated(served, examples) for name, examples in copies.items()}
+            write_json(folder / REPORT, {**report, **_served(folder, model, tokenizer, copies)})
+            write_card(ModelFolder.read(folder), f"your-name/{out.name}")
         else:
-            report["evaluation"] = {
-                name: _form(
-                    evaluate(
-                        answers(model, tokenizer, examples.texts, settings.max_tokens, temperatures),
-                        examples.labels,
-                        prepared.tasks,
-                    ),
-                    examples,
-                )
-                for name, examples in copies.items()
-            }
-        write_json(folder / REPORT, report)
+            found = _taught(model, tokenizer, temperatures, settings.max_tokens, prepared.tasks, copies)
+            write_json(folder / REPORT, {**report, **found})
 
     replace_folder(out, write)
+
+
+def _served(
+    folder: Path, model: MultiTaskDistilBert, tokenizer: Tokenizer, copies: Mapping[str, Examples]
+) -> dict[str, Any]:
+    """How the int8 model of a folder compares with the trained one, and scores."""
+    served = Classifier.load(folder)
+    return {
+        "int8": _proof(folder, model, tokenizer, [text for examples in copies.values() for text in examples.texts]),
+        "evaluation": {name: _form(evaluation_report(served, copy), copy) for name, copy in copies.items()},
+    }
+
+
+def _taught(
+    model: MultiTaskModel,
+    tokenizer: Tokenizer,
+    temperatures: Mapping[str, float],
+    max_tokens: int,
+    tasks: TaskSet,
+    copies: Mapping[str, Examples],
+) -> dict[str, Any]:
+    """How the trained model itself scores."""
+    given = {name: answers(model, tokenizer, copy.texts, max_tokens, temperatures) for name, copy in copies.items()}
+    return {
+        "evaluation": {name: _form(evaluate(given[name], copy.labels, tasks), copy) for name, copy in copies.items()}
+    }
 
 
 def _training(settings: TrainSettings, progress: Progress) -> dict[str, Any]:
@@ -132,12 +148,8 @@ def _proof(folder: Path, model: MultiTaskDistilBert, tokenizer: Tokenizer, texts
     return found
 
 
-def _evaluated(classifier: Classifier, examples: Examples) -> dict[str, Any]:
-    """Scores of the served model, in the form of the report."""
-    return _form(evaluation_report(classifier, examples), examples)
-
-
 def _form(found: dict[str, Any], examples: Examples) -> dict[str, Any]:
+    """Scores in the form of the report."""
     overall = found.pop(OVERALL)
     return {"n": len(examples), "tasks": found, "overall": overall}
 
