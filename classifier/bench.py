@@ -26,8 +26,8 @@ T = TypeVar("T")
 #: The messages that come with the project, by desk.
 OWN_MESSAGES = {
     "support": tuple(
-        Path(__file__).parents[1] / "examples" / "data" / name
-        for name in ("support.jsonl", "support_more.jsonl", "support_danger.jsonl", "support_posts.jsonl")
+        Path(__file__).parents[1] / "examples" / "data" / f"support{part}.jsonl"
+        for part in ("", "_more", "_danger", "_posts", "_borders")
     )
 }
 

@@ -1,0 +1,85 @@
+"""Join the labels of public messages (examples/data/public_labels*.jsonl) with the texts of your own copies.
+
+    python examples/join_labels.py clinc150/train.jsonl.gz banking77/train.jsonl.gz complaints.csv -o public.jsonl
+
+A table is a file or a data set of the Hub (owner/name). Its texts are found by their hash, so that the order of
+rows, the names of columns and further rows do not matter.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from classifier.errors import ClassifierError  # noqa: E402
+from classifier.rows import Row, find_text_column  # noqa: E402
+from classifier.tables import read_table  # noqa: E402
+
+
+def text_hash(text: str) -> str:
+    """The first 16 hex digits of the SHA-256 of the lower-cased text, white space collapsed."""
+    return hashlib.sha256(" ".join(text.lower().split()).encode()).hexdigest()[:16]
+
+
+def texts_of(table: str) -> list[str]:
+    """The messages of a table; raises ClassifierError when it cannot be read or holds none."""
+    found = read_table(table)
+    sample = [Row(list(cells)) for cells in islice(zip(*found.values(), strict=True), 1000)]
+    return [text for text in found[find_text_column(list(found), sample, None, table)] if isinstance(text, str)]
+
+
+def join(labels: Iterable[dict[str, Any]], texts: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """The labelled rows whose text is found, with it.
+
+    Args:
+        labels: Rows with ``text_sha256``; where they have ``words``, the text is cut after so many.
+        texts: The messages of all tables.
+    """
+    wanted: dict[str, dict[str, Any]] = {row["text_sha256"]: row for row in labels}
+    cuts = sorted({row["words"] for row in wanted.values() if "words" in row})
+    for text in texts:
+        words = text.split()
+        for part in [text, *(" ".join(words[:cut]) for cut in cuts if cut <= len(words))]:
+            row = wanted.pop(text_hash(part), None)
+            if row is not None:
+                yield {
+                    "text": part,
+                    **{key: value for key, value in row.items() if key not in ("text_sha256", "words")},
+                }
+
+
+def main() -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tables", nargs="+", metavar="TABLE", help="files or data sets of the Hub with the texts")
+    parser.add_argument("-o", "--out", type=Path, required=True, help="the JSON Lines file to write")
+    arguments = parser.parse_args()
+    files = sorted((ROOT / "examples/data").glob("public_labels*.jsonl"))
+    labels = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    try:
+        texts = [text for table in arguments.tables for text in texts_of(table)]
+    except ClassifierError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    found = Counter[str]()
+    with arguments.out.open("w", encoding="utf-8") as out:
+        for row in join(labels, texts):
+            found[row["source"]] += 1
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    for source, count in Counter(row["source"] for row in labels).items():
+        print(f"{source}: {found[source]:,} of {count:,} labelled messages found", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
