@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .errors import ClassifierError
+    from .policy import Policy
     from .predict import Classifier
+    from .reasons import Route
     from .result import Result
-    from .routing import Policy, Route
     from .tasks import Label, Task, TaskSet
 
 __version__ = "0.1.0"
@@ -20,9 +21,9 @@ _HOMES = {
     "Classifier": "predict",
     "ClassifierError": "errors",
     "Label": "tasks",
-    "Policy": "routing",
+    "Policy": "policy",
     "Result": "result",
-    "Route": "routing",
+    "Route": "reasons",
     "Task": "tasks",
     "TaskSet": "tasks",
 }

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from .budget import LEVELS, Choice, Curve, Message, at_level
 from .errors import ClassifierError
 from .folder import CALIBRATION, POLICY, ModelFolder, read_json, write_json
-from .routing import Policy
+from .policy import Policy
 
 if TYPE_CHECKING:
     from .data import Examples

@@ -11,7 +11,7 @@ import numpy as np
 
 from .binomial import ENOUGH, binomial_tail, messages_needed, upper_limit
 from .errors import ClassifierError
-from .routing import Policy
+from .policy import Policy
 from .rules import Probabilities
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from .routing import Policy
+from .policy import Policy
 from .rules import Probabilities
 
 #: How many meaningless changes must alter the action of a fragile message.

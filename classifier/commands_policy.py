@@ -98,7 +98,7 @@ def _report_explanations(args: argparse.Namespace, classifier: Classifier) -> No
 
 
 def _route(args: argparse.Namespace) -> None:
-    from .routing import Policy
+    from .policy import Policy
 
     policy = Policy.from_file(args.policy)
     counts: Counter[str] = Counter()

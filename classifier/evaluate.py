@@ -11,8 +11,8 @@ from sklearn.metrics import confusion_matrix
 
 from .data import MISSING
 from .errors import ClassifierError
+from .policy import Policy
 from .predict import Classifier
-from .routing import Policy
 from .tasks import Task, TaskSet
 
 Floats = NDArray[np.float64]

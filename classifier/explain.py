@@ -9,8 +9,8 @@ from typing import Any
 
 from .changes import Change, Run, Span, edited, enough, flips, noisy, smallest_change
 from .errors import ClassifierError
+from .policy import Policy
 from .reasons import Route, words
-from .routing import Policy
 from .rules import Probabilities
 
 #: Most parts that a message is cut into; in longer ones some neighbouring words are one part.

@@ -22,7 +22,7 @@ from .folder import CALIBRATION, FORMAT, ONNX_FLOAT, ONNX_INT8, POLICY, TOKENIZE
 from .graph import build_onnx
 from .int8 import Int8Scheme
 from .model import MultiTaskDistilBert, MultiTaskModel
-from .routing import Policy
+from .policy import Policy
 from .session import available_cores
 from .tasks import TaskSet
 

@@ -13,7 +13,7 @@ import numpy as np
 from .changes import Run, edited
 from .errors import ClassifierError
 from .explain import Part, explain, most_likely, occlude
-from .routing import Policy
+from .policy import Policy
 
 #: Shares of the words that `faithfulness` leaves out, as in the ERASER benchmark.
 LEFT_OUT = (0.1, 0.2, 0.5)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ClassifierError
-from .routing import Policy
+from .policy import Policy
 from .tasks import TaskSet
 
 #: Number of the folder's format. Raise it when older code would misread a newer folder.

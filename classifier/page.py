@@ -6,9 +6,9 @@ import html
 from collections.abc import Iterable, Mapping
 
 from .latency import LatencySummary
+from .policy import Policy
 from .reasons import Route, percent
 from .result import Result
-from .routing import Policy
 from .tasks import Label, Task, TaskSet
 
 APOLOGY = "Sorry, this message could not be analyzed. Please try again in a moment."

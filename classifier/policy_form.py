@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from .errors import ClassifierError
+from .policy import Policy
 from .reasons import words
-from .routing import Policy
 from .rules import QueueRule
 from .tasks import Label, TaskSet
 

@@ -19,8 +19,8 @@ from .curve_view import curve_chart
 from .errors import ClassifierError
 from .jobs import FINAL, JobQueue
 from .page import escape, problem
+from .policy import Policy
 from .policy_view import MOST_ROWS, NO_FILE, NO_MESSAGE, Known, effect, known, known_rows, nothing_yet, promise
-from .routing import Policy
 from .tasks import Label
 
 #: Files whose rows are kept in memory for the visitors who look at this tab.

@@ -11,7 +11,7 @@ from .errors import ClassifierError
 from .file_summary import scored_rows
 from .jobs import Job
 from .page import escape
-from .routing import Policy
+from .policy import Policy
 from .rules import Probabilities
 from .tasks import Label, TaskSet
 

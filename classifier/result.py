@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .routing import Route
+from .reasons import Route
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from classifier.cases import (
 from classifier.desks import SUPPORT
 from classifier.errors import ClassifierError
 from classifier.folder import EMBEDDED
+from classifier.policy import Policy
 from classifier.predict import Classifier
-from classifier.routing import Policy
 
 ROOT = Path(__file__).parents[1]
 

@@ -6,7 +6,7 @@ from classifier.__main__ import main
 from classifier.automation import remembered
 from classifier.desks import SUPPORT
 from classifier.folder import ModelFolder, read_json
-from classifier.routing import Policy
+from classifier.policy import Policy
 
 
 @pytest.fixture

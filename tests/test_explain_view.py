@@ -4,7 +4,7 @@ from classifier.changes import Change
 from classifier.desks import SUPPORT
 from classifier.explain import Explanation, Part, explain
 from classifier.explain_view import explanation, strength
-from classifier.routing import Policy
+from classifier.policy import Policy
 
 POLICY = Policy.for_tasks(SUPPORT)
 

@@ -10,10 +10,10 @@ from classifier.budget import LEVELS, Curve  # noqa: E402
 from classifier.desks import SUPPORT  # noqa: E402
 from classifier.folder import read_json, write_json  # noqa: E402
 from classifier.jobs import JobQueue  # noqa: E402
+from classifier.policy import Policy  # noqa: E402
 from classifier.policy_tab import UNCOVERED, _PolicyTab  # noqa: E402
 from classifier.policy_view import LISTED, effect, known, promise  # noqa: E402
 from classifier.predict import Classifier  # noqa: E402
-from classifier.routing import Policy  # noqa: E402
 
 POLICY = Policy.for_tasks(SUPPORT)
 EDITED = POLICY.changed(always_escalate=["parcel"])
