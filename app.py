@@ -18,7 +18,7 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 
 import gradio as gr
 
-from classifier import Classifier, ClassifierError, page
+from classifier import Classifier, ClassifierError, Policy, page
 from classifier.jobs import JobQueue, Limits
 from classifier.policy_tab import policy_tab
 from classifier.service import Service
@@ -214,6 +214,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="app.py", description="Start the page and its endpoints.")
     parser.add_argument("--model", help="model folder or Hub repository owner/name (else MODEL_ID, else embedded)")
     parser.add_argument("--revision", help="commit, tag or branch of a Hub repository (else MODEL_REVISION)")
+    parser.add_argument("--policy", help="routing policy, a file as the Policy tab downloads it (else the model's)")
     parser.add_argument("--host", help="address to listen on (default 127.0.0.1; in a container 0.0.0.0)")
     parser.add_argument("--port", type=int, help="port to listen on (default: the first free one from 7860)")
     parser.add_argument("--share", action="store_true", help="also open a public link through Gradio's relay")
@@ -227,7 +228,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Command line; that of the process if None.
 
     Returns:
-        Exit status: 2 when the model can't be loaded.
+        Exit status: 2 when model or policy can't be used.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # Gradio's own calls to this server
@@ -236,6 +237,8 @@ def main(argv: list[str] | None = None) -> int:
     revision = args.revision or os.environ.get("MODEL_REVISION") or None
     try:
         classifier, notice = load_classifier(model, revision, required=args.model is not None)
+        if args.policy:
+            classifier.use_policy(Policy.from_file(args.policy))
     except ClassifierError as error:
         print(error, file=sys.stderr)
         return 2

@@ -120,6 +120,7 @@ def promise(path: str | Path, curve: Curve, max_wrong: float, confidence: float 
 
 
 def fingerprint(policy: Policy) -> str:
-    """What a curve depends on: a hash of the policy without its confidence thresholds and its version."""
-    rest = {**at_level(policy, 0.0).to_dict(), "version": ""}
+    """What a curve depends on: a hash of what decides actions, apart from the confidence thresholds."""
+    aside = ("version", "queues", "default_queue", "priorities")
+    rest = {key: value for key, value in at_level(policy, 0.0).to_dict().items() if key not in aside}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from .estimates import encoder_config, encoder_parameters, estimate, rate_of_run
 from .folder import EMBEDDED, REPORT, read_json
 from .hub import push
 from .predict import Classifier
-from .rows import open_table
+from .rows import find_text_column, open_rows
 from .settings import preset
 from .trainer import Trainer
 from .uploads import Uploads
@@ -212,10 +212,13 @@ class Bench:
         return account
 
 
-def _columns(file: str) -> tuple[list[str], str]:
+def _columns(file: str) -> tuple[list[str], str | None]:
     """The columns of a table, and the one that probably holds the messages."""
-    with open_table(file) as table:
-        return list(table.columns), table.text_column
+    with open_rows(file) as table:
+        try:
+            return list(table.columns), find_text_column(table.columns, table.preview, None, table.name)
+        except ClassifierError:  # the visitor can name it
+            return list(table.columns), None
 
 
 def _task_name(column: str) -> str:

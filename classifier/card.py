@@ -10,9 +10,10 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from .folder import CARD, REPORT, ModelFolder, read_json
+from .sources import ENDINGS
 
 #: Stands in generated cards. A README.md without it was written by hand and is left alone.
-MARK = "<!-- Written by `train` and `push`. Remove this line to keep changes made by hand. -->"
+MARK = "<!-- Written by `python -m classifier push`. Remove this line to keep changes made by hand. -->"
 
 #: Figures of a task in the report, with the names that the Hub and people know them by.
 METRICS = {"accuracy": "Accuracy", "macro_f1": "Macro F1", "ece": "Expected calibration error"}
@@ -97,7 +98,7 @@ def _on_hub(name: object) -> bool:
     return (
         isinstance(name, str)
         and re.fullmatch(r"([\w-][\w.-]*/)?[\w-][\w.-]*", name) is not None
-        and not name.endswith((".csv", ".tsv", ".json", ".jsonl", ".parquet", ".gz"))
+        and not name.endswith((*ENDINGS, ".gz"))
         and not Path(name).exists()
     )
 

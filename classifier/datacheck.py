@@ -121,9 +121,8 @@ def hold_out(check: DataCheck, settings: TrainSettings, folder: Path) -> dict[st
         for row, text in enumerate(check.validation.texts):
             labels = {task.name: int(check.validation.labels[task.name][row]) for task in check.tasks.tasks}
             named = {
-                task.name: task.label_names[labels[task.name]]
+                task.name: None if labels[task.name] == MISSING else task.label_names[labels[task.name]]
                 for task in check.tasks.tasks
-                if labels[task.name] != MISSING
             }
             file.write(json.dumps({"text": text, **named}, ensure_ascii=False) + "\n")
     return {**json.loads(settings.model_dump_json()), "validation": str(path)}

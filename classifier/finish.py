@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from .checkpoint import Progress, replace_folder
 from .data import Examples, noisy_copy
 from .evaluate import OVERALL, evaluate
 from .export import BAR, verify, write_onnx, write_trained
-from .folder import ONNX_INT8, REPORT, ModelFolder, write_json
+from .folder import CARD, ONNX_INT8, REPORT, ModelFolder, write_json
 from .logits import answers, predict_logits
 from .model import MultiTaskDistilBert, MultiTaskModel
 from .predict import Classifier
@@ -74,6 +75,8 @@ def finish(
             samples = random.Random(settings.seed).sample(prepared.train.texts, min(256, len(prepared.train)))
             write_onnx(folder, model, prepared.tasks, tokenizer, max_tokens=settings.max_tokens, samples=samples)
             write_json(folder / REPORT, {**report, **_served(folder, model, tokenizer, copies)})
+            if (out / CARD).is_file():
+                shutil.copyfile(out / CARD, folder / CARD)  # one that was written by hand stays
             write_card(ModelFolder.read(folder), f"your-name/{out.name}")
         else:
             found = _taught(model, tokenizer, temperatures, settings.max_tokens, prepared.tasks, copies)

@@ -84,7 +84,7 @@ class _Encoder:
     def _attention(
         self, number: int, x: str, mask: str, weights: Mapping[str, tuple[Floats, Floats]], first: bool
     ) -> str:
-        """Scaled dot-product attention over all heads and the product after it, (batch, tokens, dim)."""
+        """Scaled dot-product attention over all heads and the product after it, (batch, tokens or 1, dim)."""
         graph = self.graph
         packed = self._product(f"{number}.attention.qkv", x, weights)
         shape = graph.constant("heads", [0, 0, 3 * self.heads, self.dim // self.heads], np.int64)

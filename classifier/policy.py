@@ -74,7 +74,10 @@ class Policy(Strict):
         codes = {ALWAYS, *(rule.code for rule in self.rules)}
         strange = sorted({code for rule in self.priorities for code in rule.because} - codes)
         if strange:
-            raise ValueError(f"priorities name {', '.join(strange)}; the safety rules are {', '.join(sorted(codes))}")
+            raise ValueError(
+                f"priorities name {', '.join(strange)}; the safety rules are {', '.join(sorted(codes))}: keep the "
+                "rule, or take its name out of because"
+            )
         if set(self.actions[: len(self.automatic)]) != set(self.automatic) or self.unsure in self.automatic:
             raise ValueError(
                 "automatic actions are the least cautious: they stand first in actions, and neither unsure nor the "

@@ -36,6 +36,7 @@ class Known(NamedTuple):
         fragile: Whether small changes of the message change its route; None when that was not tried.
         action: Under the desk's own policy.
         queue: Under the desk's own policy.
+        priority: Under the desk's own policy.
         automatic: Under the desk's own policy.
     """
 
@@ -44,6 +45,7 @@ class Known(NamedTuple):
     fragile: bool | None
     action: str
     queue: str
+    priority: str
     automatic: bool
 
 
@@ -57,7 +59,7 @@ def known(policy: Policy, text: str, probabilities: Probabilities, fragile: bool
         fragile: Whether small changes of the message change its route; None when that was not tried.
     """
     route = policy.route(probabilities, text, fragile=fragile)
-    return Known(text, probabilities, fragile, route.action, route.queue, route.automatic)
+    return Known(text, probabilities, fragile, route.action, route.queue, route.priority, route.automatic)
 
 
 def known_rows(job: Job, tasks: TaskSet, policy: Policy) -> list[Known]:
@@ -82,7 +84,10 @@ def effect(policy: Policy, messages: Sequence[Known], what: str, note: str = "")
         note: What else there is to say of them.
     """
     routes = [policy.route(found.probabilities, found.text, fragile=found.fragile) for found in messages]
-    others = [(new.action, new.queue) != (old.action, old.queue) for new, old in zip(routes, messages, strict=True)]
+    others = [
+        (new.action, new.queue, new.priority) != (old.action, old.queue, old.priority)
+        for new, old in zip(routes, messages, strict=True)
+    ]
     automatic, before = sum(route.automatic for route in routes), sum(found.automatic for found in messages)
     order: Iterable[int] = range(len(messages))
     if len(messages) > LISTED:
@@ -90,7 +95,8 @@ def effect(policy: Policy, messages: Sequence[Known], what: str, note: str = "")
     rows = []
     for index in order:
         new, old = routes[index], messages[index]
-        was = f" <small>was {escape(_title(old.action))}, {escape(_title(old.queue))}</small>" if others[index] else ""
+        before_that = f"was {_title(old.action)}, {_title(old.queue)}, {old.priority}"
+        was = f" <small>{escape(before_that)}</small>" if others[index] else ""
         rows.append(
             f"<tr{' class=changed' if others[index] else ''}><td>{escape(old.text[:120])}</td>"
             f"<td>{'≠ ' if others[index] else ''}{escape(_title(new.action))}{was}</td>"

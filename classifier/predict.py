@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from tokenizers import Tokenizer
 from .changes import is_fragile
 from .errors import ClassifierError
 from .folder import CONFIG, EMBEDDED, ModelFolder
+from .policy import Policy
 from .result import Result
 from .session import available_cores, open_session
 from .windows import BATCH_TOKENS, Window, windows
@@ -104,6 +104,18 @@ class Classifier:
 
         path, commit = pull(str(model), revision=revision, weights=False)
         return cls(ModelFolder.read(path), id=str(model), revision=commit, backend=backend, threads=threads)
+
+    def use_policy(self, policy: Policy) -> None:
+        """Route by another policy than the model folder's from now on.
+
+        Args:
+            policy: The policy.
+
+        Raises:
+            ClassifierError: It names tasks or labels that this model does not have.
+        """
+        policy.check(self.tasks)
+        self.policy = policy
 
     def classify(self, text: str, *, check_fragile: bool | None = None) -> Result:
         """Answer one message.
@@ -277,7 +289,7 @@ class Classifier:
                     for task, values in zip(self.tasks.tasks, row, strict=True)
                 }
 
-    @cached_property
+    @property
     def info(self) -> dict[str, Any]:
         """What answers: the model, its tasks with the meaning of each label, its limits and policy version."""
         return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
@@ -12,7 +13,7 @@ from typing import Any, TextIO
 
 from .delimited import NO_DELIMITER, find_delimiter, records, shape
 from .errors import ClassifierError
-from .rows import SAMPLE_ROWS, Content, Row, import_parquet
+from .rows import SAMPLE_ROWS, TEXT_NAMES, Content, Row, import_parquet
 from .sources import BOMB_FACTOR, BOMB_FLOOR, Source
 
 #: Characters of one line; what is longer is damage.
@@ -42,20 +43,28 @@ def _fitted(rows: Iterator[Row], columns: int) -> Iterator[Row]:
 
 def _is_header(cells: Sequence[Any]) -> bool:
     """Whether a first row names columns: short names without numbers or sentences."""
+    if _names_text(cells):
+        return True
     names = [str(cell).strip() for cell in cells if cell is not None and str(cell).strip()]
     return len(names) * 2 > len(cells) and all(
-        isinstance(name, str)
-        and len(name) <= 100
+        len(name) <= 100
         and len(name.split()) <= 5
-        and not re.search(r"[.!?]$|^[\d.,:/-]+$", name)
+        and (not re.search(r"[.!?]$|^[\d.,:/-]+$", name) or re.fullmatch(r"[^\W\d]+( [^\W\d]+)?\?", name))
         for name in names
     )
+
+
+def _names_text(cells: Sequence[Any]) -> bool:
+    """Whether one of the cells is just the name of a text column."""
+    return any(isinstance(cell, str) and cell.strip("\ufeff \t").lower() in TEXT_NAMES for cell in cells)
 
 
 def _with_header(rows: Iterator[Row], width: int) -> tuple[Sequence[Any], Iterator[Row], tuple[str, ...]]:
     """Names of the columns, the rows below, and notes; skips lines before the header that have fewer cells."""
     skipped: list[Row] = []
     for row in islice(rows, 20):
+        if _names_text(row.cells):  # also where rows end in a delimiter, and so have a cell more
+            row = Row(row.cells + [None] * (width - len(row.cells)))
         if len(row.cells) >= width:
             notes = (f"Skipped {len(skipped)} line(s) before the header.",) if skipped else ()
             if _is_header(row.cells):
@@ -85,7 +94,7 @@ def read_text(source: Source, encoding: str | None) -> Content:
     return Content(["text"], rows, encoding)
 
 
-def read_jsonl(source: Source, encoding: str | None) -> Content:
+def read_jsonl(source: Source, encoding: str | None, looked_at: int | None = SAMPLE_ROWS) -> Content:
     """JSON Lines: an object, or a string, a line."""
     encoding = source.encoding(encoding)
 
@@ -97,7 +106,7 @@ def read_jsonl(source: Source, encoding: str | None) -> Content:
                 except ValueError as error:
                     yield ClassifierError(f"The line is no JSON ({error}): {line.strip()[:200]}")
 
-    return _from_objects(objects(), encoding, source.name)
+    return _from_objects(objects(), encoding, source.name, looked_at)
 
 
 class _Utf8:
@@ -110,7 +119,7 @@ class _Utf8:
         return self._text.read(size).encode("utf-8", "replace")
 
 
-def read_json(source: Source, encoding: str | None) -> Content:
+def read_json(source: Source, encoding: str | None, looked_at: int | None = SAMPLE_ROWS) -> Content:
     """A JSON array of objects or strings, read as a stream; or JSON Lines under this name."""
     import ijson
 
@@ -123,7 +132,7 @@ def read_json(source: Source, encoding: str | None) -> Content:
             raise ClassifierError(
                 f"{source.name!r} is one JSON object; expected an array of objects, or an object on each line."
             ) from None
-        return read_jsonl(source, encoding)
+        return read_jsonl(source, encoding, looked_at)
     if not start.startswith("["):
         raise ClassifierError(f"{source.name!r} is no JSON: it starts with {start[:20]!r}; expected '['.")
     recoded = _Utf8(source.text(encoding))
@@ -134,12 +143,12 @@ def read_json(source: Source, encoding: str | None) -> Content:
         except ijson.JSONError as error:
             yield ClassifierError(f"The file breaks off here: {error}")
 
-    return _from_objects(objects(), encoding, source.name)
+    return _from_objects(objects(), encoding, source.name, looked_at)
 
 
-def _from_objects(objects: Iterator[Any], encoding: str, name: str) -> Content:
+def _from_objects(objects: Iterator[Any], encoding: str, name: str, looked_at: int | None) -> Content:
     """Columns are the keys of the first objects; a later object with others gets an error that holds them."""
-    first = [{"text": item} if isinstance(item, str) else item for item in islice(objects, SAMPLE_ROWS)]
+    first = [{"text": item} if isinstance(item, str) else item for item in islice(objects, looked_at)]
     columns = list(dict.fromkeys(key for item in first if isinstance(item, dict) for key in item))
     if not columns:
         problem = next((str(item) for item in first if isinstance(item, ClassifierError)), "it holds no objects")
@@ -161,6 +170,18 @@ def _from_objects(objects: Iterator[Any], encoding: str, name: str) -> Content:
     return Content(columns, rows(), encoding)
 
 
+#: What openpyxl raises for damaged workbooks; a fault in their XML is a SyntaxError.
+_DAMAGED_XLSX = (zipfile.BadZipFile, zlib.error, SyntaxError, KeyError, TypeError, ValueError, EOFError, OSError)
+
+
+def _undamaged(items: Iterator[Any], name: str, damages: tuple[type[Exception], ...]) -> Iterator[Any]:
+    """The items of a library's reader, whose own errors become a sentence."""
+    try:
+        yield from items
+    except damages as error:
+        raise ClassifierError(f"{name!r} is damaged inside ({error}); export it again.") from None
+
+
 def read_xlsx(source: Source) -> Content:
     """The first sheet of an Excel workbook that holds anything; formulas by their stored values."""
     import openpyxl
@@ -172,13 +193,15 @@ def read_xlsx(source: Source) -> Content:
             if unpacked > max(BOMB_FLOOR, BOMB_FACTOR * (source.size or len(source.sample))):
                 raise ClassifierError(f"{source.name!r} unpacks to over {BOMB_FACTOR} times its size; save it again.")
         workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
-    except (zipfile.BadZipFile, KeyError, OSError, TypeError, SyntaxError) as error:
+    except ClassifierError:
+        raise
+    except _DAMAGED_XLSX as error:
         raise ClassifierError(
             f"{source.name!r} is no Excel workbook ({error}); open it in Excel and save it as .xlsx."
         ) from None
 
     def sheet_rows(sheet: Any) -> Iterator[Row]:
-        for cells in sheet.iter_rows(values_only=True):
+        for cells in _undamaged(sheet.iter_rows(values_only=True), source.name, _DAMAGED_XLSX):
             filled = [number for number, cell in enumerate(cells, 1) if cell is not None]
             if filled:
                 yield Row(list(cells[: filled[-1]]))
@@ -207,9 +230,10 @@ def read_parquet(source: Source) -> Content:
         file = parquet.ParquetFile(source.seekable())
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise ClassifierError(f"{source.name!r} is no readable Parquet file ({error}); export it again.") from None
+    batches = _undamaged(file.iter_batches(batch_size=2048), source.name, (pyarrow.ArrowException, OSError))
     rows = (
         Row(list(cells))
-        for batch in file.iter_batches(batch_size=2048)
+        for batch in batches
         for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True)
     )
     return Content(file.schema_arrow.names, rows)

@@ -42,17 +42,16 @@ class Table:
         name: The file's name, for people.
         format: ``"csv"``, ``"text"``, ``"json"``, ``"jsonl"``, ``"xlsx"`` or ``"parquet"``.
         columns: Names of the columns, without repetition.
-        text_column: The column with the messages.
         encoding: Of text formats, as Python names it.
         delimiter: Of CSV files.
         notes: What a person should know, such as skipped lines before the header.
         preview: The first rows, at most SAMPLE_ROWS; they come again when the table is iterated over.
+        text_column: The column with the messages; empty while nobody has asked for it.
     """
 
     name: str
     format: str
     columns: tuple[str, ...]
-    text_column: str
     encoding: str | None
     delimiter: str | None
     notes: tuple[str, ...]
@@ -60,6 +59,7 @@ class Table:
     _source: Source
     _rest: Iterator[Row]
     _closing: ExitStack = field(default_factory=ExitStack)
+    text_column: str = ""
 
     def __iter__(self) -> Iterator[Row]:
         """The rows; one whose text cannot be classified has an error that says why."""
@@ -120,7 +120,7 @@ def open_table(
     max_bytes: int | None = None,
     max_rows: int | None = None,
 ) -> Table:
-    """Open a table and find out how to read it. Compressed with gzip or not, it is read as a stream.
+    """Open a table of messages and find out how to read it. Compressed with gzip or not, it is read as a stream.
 
     Args:
         source: A path, any URL that fsspec knows (``s3://...``, ``hf://...``), or ``"-"`` for standard input.
@@ -134,13 +134,46 @@ def open_table(
         ClassifierError: The file cannot be opened, is not what its name says, is empty or over a limit, or has
             no such column. While iterating: it breaks off, or passes a limit.
     """
+    table = open_rows(source, delimiter=delimiter, encoding=encoding, max_bytes=max_bytes, max_rows=max_rows)
+    with ExitStack() as closing:
+        closing.enter_context(table)
+        table.text_column = find_text_column(table.columns, table.preview, text_column, table.name)
+        closing.pop_all()
+    return table
+
+
+def open_rows(
+    source: Any,
+    *,
+    delimiter: str | None = None,
+    encoding: str | None = None,
+    max_bytes: int | None = None,
+    max_rows: int | None = None,
+    all_keys: bool = False,
+) -> Table:
+    """Open a table without looking for messages in it.
+
+    Args:
+        source: This and the others as for `open_table`.
+        delimiter: Of a CSV file.
+        encoding: Of a text format.
+        max_bytes: Most bytes.
+        max_rows: Most rows.
+        all_keys: Make a column of every key in a JSON file, which then is read into memory, not only of those in the
+            first rows.
+
+    Raises:
+        ClassifierError: As `open_table`.
+    """
     from .readers import READERS
 
     with ExitStack() as closing:
         opened = closing.enter_context(Source(source, max_bytes))
         format = opened.format()
         reader: Callable[..., Content] = READERS[format]
-        options = {"delimiter": delimiter} if format == "csv" else {}
+        options: dict[str, Any] = {"delimiter": delimiter} if format == "csv" else {}
+        if all_keys and format in ("json", "jsonl"):
+            options["looked_at"] = None
         found = reader(opened, **options) if format in ("xlsx", "parquet") else reader(opened, encoding, **options)
         columns = unique_names(found.columns)
         rows = _limited(found.rows, max_rows, opened.name)
@@ -151,7 +184,6 @@ def open_table(
             name=opened.name,
             format=format,
             columns=columns,
-            text_column=find_text_column(columns, preview, text_column, opened.name),
             encoding=found.encoding,
             delimiter=found.delimiter,
             notes=found.notes,

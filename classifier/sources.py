@@ -6,6 +6,7 @@ import codecs
 import gzip
 import hashlib
 import io
+import re
 import shutil
 import sys
 import tempfile
@@ -174,6 +175,8 @@ class Source:
             what = f"holds {magic} data" if magic else f"is no {named} file inside"
             if named or not magic:
                 raise ClassifierError(f"{self.name!r} {what}; give it the ending of what it is, or export it again.")
+        if named in ("csv", "text") and re.match(rb'(\xef\xbb\xbf)?\s*(\{\s*"|\[\s*\{)', self.sample):
+            raise ClassifierError(f"{self.name!r} holds JSON; give it the ending .json or .jsonl, or export it again.")
         if magic or named:
             return magic or named or ""
         start = self.sample.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]

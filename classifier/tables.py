@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ClassifierError
-from .rows import open_table
+from .rows import open_rows
 
 #: Columns by name; all of one length.
 Table = dict[str, list[Any]]
@@ -81,7 +81,9 @@ def _read_hub(name: str, split: str) -> Table:
 
 def _read_file(path: Path) -> Table:
     """All rows of a file. Unlike for scoring, a damaged row stops it: its label may stand in the wrong column."""
-    with open_table(path) as opened:
+    with open_rows(path, all_keys=True) as opened:
+        if opened.format == "text":
+            raise ClassifierError(f"{path.name!r} is plain text; give a table with named columns, such as a CSV file.")
         cells = []
         for number, row in enumerate(opened.rows(), 1):
             if row.error:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from classifier.errors import ClassifierError  # noqa: E402
-from classifier.rows import Row, find_text_column  # noqa: E402
+from classifier.rows import Row, find_text_column, open_table  # noqa: E402
 from classifier.tables import read_table  # noqa: E402
 
 
@@ -31,11 +31,25 @@ def text_hash(text: str) -> str:
     return hashlib.sha256(" ".join(text.lower().split()).encode()).hexdigest()[:16]
 
 
-def texts_of(table: str) -> list[str]:
-    """The messages of a table; raises ClassifierError when it cannot be read or holds none."""
-    found = read_table(table)
-    sample = [Row(list(cells)) for cells in islice(zip(*found.values(), strict=True), 1000)]
-    return [text for text in found[find_text_column(list(found), sample, None, table)] if isinstance(text, str)]
+def texts_of(table: str, column: str | None) -> Iterator[str]:
+    """The messages of a file or of a data set of the Hub; rows that cannot be read are left out.
+
+    Args:
+        table: The file, or owner/name.
+        column: The column with the messages; found by itself if None.
+
+    Raises:
+        ClassifierError: There is no such table, or it holds no messages.
+    """
+    if Path(table).is_file():
+        with open_table(table, text_column=column) as rows:
+            at = rows.columns.index(rows.text_column)
+            yield from (row.cells[at] for row in rows if not row.error)
+    else:
+        found = read_table(table)
+        sample = [Row(list(cells)) for cells in islice(zip(*found.values(), strict=True), 1000)]
+        texts = found[find_text_column(list(found), sample, column, table)]
+        yield from (text for text in texts if isinstance(text, str))
 
 
 def join(labels: Iterable[dict[str, Any]], texts: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -63,19 +77,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", metavar="TABLE", help="files or data sets of the Hub with the texts")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the JSON Lines file to write")
+    parser.add_argument("--text-column", metavar="NAME", help="the column with the messages (default: found)")
     arguments = parser.parse_args()
     files = sorted((ROOT / "examples/data").glob("public_labels*.jsonl"))
     labels = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    texts = (text for table in arguments.tables for text in texts_of(table, arguments.text_column))
+    found = Counter[str]()
     try:
-        texts = [text for table in arguments.tables for text in texts_of(table)]
-    except ClassifierError as error:
+        with arguments.out.open("w", encoding="utf-8") as out:
+            for row in join(labels, texts):
+                found[row["source"]] += 1
+                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+    except (ClassifierError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found = Counter[str]()
-    with arguments.out.open("w", encoding="utf-8") as out:
-        for row in join(labels, texts):
-            found[row["source"]] += 1
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
     for source, count in Counter(row["source"] for row in labels).items():
         print(f"{source}: {found[source]:,} of {count:,} labelled messages found", file=sys.stderr)
     return 0

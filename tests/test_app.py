@@ -15,7 +15,8 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 import app
-from classifier import Classifier, ClassifierError, Label, Task, TaskSet, page
+from classifier import Classifier, ClassifierError, Label, Policy, Task, TaskSet, page
+from classifier.desks import SUPPORT
 from classifier.export import write_model_folder
 from classifier.service import Service
 
@@ -179,6 +180,15 @@ def test_mcp_tools_are_exactly_the_endpoints(page_url):
 def test_a_model_named_on_the_command_line_must_load(tmp_path, capsys):
     assert app.main(["--model", str(tmp_path / "none")]) == 2
     assert "There is no model folder" in capsys.readouterr().err
+
+
+def test_a_policy_named_on_the_command_line_must_fit(tmp_path, tiny_folder, capsys):
+    file = tmp_path / "policy.json"
+    other = Policy.for_tasks(SUPPORT).changed(automatic_needs={"mood": 0.5}).to_dict()
+    for content, says in (("{", "cannot be read as JSON"), (json.dumps(other), "'mood' is not a task")):
+        file.write_text(content)
+        assert app.main(["--model", str(tiny_folder), "--policy", str(file)]) == 2
+        assert says in capsys.readouterr().err
 
 
 def test_another_model_never_answers_silently(tmp_path, classifier, monkeypatch):

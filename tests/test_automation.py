@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from answers import POLICY, message
 
-from classifier.automation import fingerprint, halves, labelled
+from classifier import Classifier
+from classifier.automation import fingerprint, halves, labelled, remembered
 from classifier.budget import at_level
 from classifier.data import Examples
+from classifier.folder import EMBEDDED
 
 
 def test_labelled_messages_keep_only_the_labels_they_have(classifier):
@@ -42,6 +44,12 @@ def test_halves_count_on_the_half_that_did_not_choose():
 
 def test_a_curve_belongs_to_costs_and_rules_and_not_to_the_confidence_asked_for():
     assert fingerprint(at_level(POLICY, 0.9)) == fingerprint(POLICY)
-    assert fingerprint(POLICY.changed(version="another name")) == fingerprint(POLICY)
+    assert fingerprint(POLICY.changed(version="another name", priorities=[])) == fingerprint(POLICY)
     assert fingerprint(POLICY.changed(automatic_lead=0.3)) != fingerprint(POLICY)
     assert fingerprint(POLICY.changed(always_escalate=["refund"])) != fingerprint(POLICY)
+
+
+def test_the_embedded_model_knows_the_error_rates_of_its_policy():
+    if not (EMBEDDED / "config.json").is_file():
+        pytest.skip(f"there is no embedded model in {EMBEDDED.name}")
+    assert remembered(EMBEDDED, Classifier.load().policy) is not None

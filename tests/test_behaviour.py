@@ -34,8 +34,8 @@ def texts_of_training() -> set[str]:
 
 
 def hashes_of_training() -> set[str]:
-    lines = (ROOT / "examples/data/public_labels.jsonl").read_text("utf-8").splitlines()
-    return {json.loads(line)["text_sha256"] for line in lines}
+    files = sorted((ROOT / "examples/data").glob("public_labels*.jsonl"))
+    return {json.loads(line)["text_sha256"] for file in files for line in file.read_text("utf-8").splitlines()}
 
 
 def plain(text: str) -> str:

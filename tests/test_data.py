@@ -91,7 +91,7 @@ def test_wrong_tables_say_what_is_wrong(tmp_path, rows, columns, says):
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
-        ("d.csv", b'{"text": "a"}\n', "no rows"),
+        ("d.csv", b'{"text": "a"}\n', "holds JSON"),
         ("d.csv", b"PK\x03\x04xxxx", "holds xlsx data"),
         ("d.jsonl", b"PAR1xxxx", "holds parquet data"),
         ("d.parquet", b"text,topic\na,money\n", "is no parquet file inside"),
@@ -131,6 +131,50 @@ def test_labels_are_joined_with_the_texts_of_any_copy():
         {"text": "They never sent", "source": "b", "intent": "y"},
         {"text": "Where is my card", "source": "a", "intent": "x"},
     ]
+
+
+@pytest.mark.parametrize("name", ["late.jsonl", "late.json"])
+def test_a_column_may_begin_late_in_a_json_file(tmp_path, name):
+    rows = [{"text": f"message {number}", "topic": "money"} for number in range(1200)]
+    examples = read_examples(write(tmp_path / name, [*rows, {"text": "at last", "mood": "fine"}]), TASKS)
+    assert examples.labels["mood"].tolist() == [MISSING] * 1200 + [0] and examples.labels["topic"][-1] == MISSING
+
+
+@pytest.mark.parametrize(
+    ("content", "columns"),
+    [
+        ("text,2023\nhello there,money\n", {"topic": "2023"}),
+        (",text,topic\n0,hello there,money\n", {}),
+        ("text,topic\nhello there,money,\nand again,login,\n", {}),
+        ("Consumer said,Urgent?,topic\nhello there,no,money\n", {"text": "Consumer said"}),
+        ("text,topic\n👍,money\n", {}),
+    ],
+)
+def test_headers_of_all_kinds_are_headers(tmp_path, content, columns):
+    path = tmp_path / "d.csv"
+    path.write_text(content, encoding="utf-8")
+    examples = read_examples(path, TASKS, columns=columns)
+    assert examples.texts[0] in ("hello there", "👍") and examples.labels["topic"][0] == 0
+
+
+def test_plain_text_is_no_training_data(tmp_path):
+    path = tmp_path / "pool.txt"
+    path.write_text("text\ttopic\nwhere is my card\tmoney\n")
+    with pytest.raises(ClassifierError, match="named columns"):
+        read_examples(path, TASKS)
+
+
+@pytest.mark.parametrize("name", ["d.xlsx", "d.parquet"])
+def test_a_file_that_is_damaged_inside_gets_a_sentence(tmp_path, name):
+    path = write(
+        tmp_path / name, [{"text": f"message {number} {hash(str(number))}", "topic": "money"} for number in range(3000)]
+    )
+    content = bytearray(path.read_bytes())
+    middle = slice(len(content) // 8, len(content) // 3)
+    content[middle] = bytes(reversed(content[middle]))
+    path.write_bytes(content)
+    with pytest.raises(ClassifierError, match=r"damaged inside|no Excel workbook"):
+        read_examples(path, TASKS)
 
 
 def test_a_missing_file_is_named():

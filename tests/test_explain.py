@@ -163,8 +163,8 @@ def test_weights_from_the_classifier_are_falls_of_its_own_probability(classifier
 def trusting(own_folder):
     """A classifier whose policy would answer everything automatically."""
     policy = POLICY.changed(
-        rules=[], automatic_needs={}, automatic_lead=0.0, automatic=["auto_resolve", "request_more_info"],
-        unsure="escalate_to_human",
+        rules=[], priorities=[], automatic_needs={}, automatic_lead=0.0,
+        automatic=["auto_resolve", "request_more_info"], unsure="escalate_to_human",
         costs={a: {b: float(a == "escalate_to_human") for b in POLICY.actions} for a in POLICY.actions},
     )  # fmt: skip
     write_json(own_folder / "policy.json", policy.to_dict())

@@ -44,6 +44,16 @@ def test_the_result_has_the_contracts_form(classifier):
     assert result["model"]["backend"] == "onnx-int8"
 
 
+def test_another_policy_can_route(own_folder):
+    classifier = Classifier.load(own_folder)
+    policy = classifier.policy.changed(version="mine", always_escalate=["card"])
+    classifier.use_policy(policy)
+    route = classifier.classify("where is my card?").route
+    assert (route.action, route.policy, classifier.info["policy_version"]) == ("escalate_to_human", "mine", "mine")
+    with pytest.raises(ClassifierError, match="'mood' is not a task"):
+        classifier.use_policy(policy.changed(automatic_needs={"mood": 0.5}))
+
+
 def test_a_result_cannot_be_changed(classifier):
     with pytest.raises(AttributeError):
         classifier.classify("help").tokens = 3

@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from classifier import loop, train
 from classifier.batches import Epoch, plan, steps_per_epoch
+from classifier.card import MARK
 from classifier.checkpoint import Checkpoints, Progress, replace_folder
 from classifier.data import MISSING, Examples
 from classifier.desks import SUPPORT
@@ -81,6 +82,8 @@ def test_the_report_is_whole_and_names_no_folder_of_this_machine(world, unbroken
     assert report["calibration"]["on"] == "validation" and set(report["calibration"]["tasks"]) == {"colour", "mood"}
     assert set(report["evaluation"]) == {"validation_clean", "validation_noisy"}
     assert report["int8"]["tasks"]["mood"]["agreement"] > 0.9
+    card = (unbroken / "README.md").read_text()
+    assert MARK in card and "data.jsonl" in card and str(world) not in card
     temperatures = json.loads((unbroken / "calibration.json").read_text())["temperatures"]
     assert temperatures.keys() == {"colour", "mood"} and 1.0 not in temperatures.values()
 
