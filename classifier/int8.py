@@ -37,7 +37,7 @@ _ERROR_ROWS = 1024
 
 #: A product's error is small enough when it is no more than this share of its output, or near the least that
 #: any candidate reaches.
-_SMALL, _NEAR = 0.01, 1.2
+_SMALL, _NEAR = 0.015, 1.2
 
 #: Rows that GPTQ rounds before it updates all the others.
 _BLOCK = 64
