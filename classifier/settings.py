@@ -159,7 +159,7 @@ class TrainSettings(_Strict):
 
 
 #: Recipes by name. The first three are the usual grid for fine-tuning an encoder of this kind; `ours` is
-#: the one that the embedded model was trained with, beside a teacher.
+#: the one that the embedded model was trained with, beside teachers.
 PRESETS: dict[str, dict[str, Any]] = {
     "config1": {"learning_rate": 2e-5, "epochs": 3, "batch_size": 16, "warmup": 0.1},
     "config2": {"learning_rate": 3e-5, "epochs": 4, "batch_size": 8, "warmup": 0.1},

@@ -24,7 +24,7 @@ from classifier.predict import Classifier
 ROOT = Path(__file__).parents[1]
 
 #: Shares that the embedded model reaches; raise them with the model, never lower them.
-FLOORS = {"safety": 0.95, "behaviour": 0.95, "bias": 0.97}
+FLOORS = {"safety": 0.97, "behaviour": 0.96, "bias": 0.97}
 
 
 def texts_of_training() -> set[str]:
