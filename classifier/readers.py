@@ -46,10 +46,12 @@ def _is_header(cells: Sequence[Any]) -> bool:
     if _names_text(cells):
         return True
     names = [str(cell).strip() for cell in cells if cell is not None and str(cell).strip()]
+    # Beside other columns one may ask "Timely response?"; alone that is a message.
     return len(names) * 2 > len(cells) and all(
         len(name) <= 100
         and len(name.split()) <= 5
-        and (not re.search(r"[.!?]$|^[\d.,:/-]+$", name) or re.fullmatch(r"[^\W\d]+( [^\W\d]+)?\?", name))
+        and not re.search(r"^[\d.,:/-]+$", name)
+        and (name[-1] not in ".!?" or (len(cells) > 1 and name[-1] == "?" and len(name.split()) <= 3))
         for name in names
     )
 
