@@ -57,8 +57,8 @@ def _is_header(cells: Sequence[Any]) -> bool:
 
 
 def _names_text(cells: Sequence[Any]) -> bool:
-    """Whether one of the cells is just the name of a text column."""
-    return any(isinstance(cell, str) and cell.strip("\ufeff \t").lower() in TEXT_NAMES for cell in cells)
+    """Whether one of the cells is just the name of a text column, one that is no category as "complaint" may be."""
+    return any(isinstance(cell, str) and cell.strip("\ufeff \t").lower() in TEXT_NAMES[:3] for cell in cells)
 
 
 def _with_header(rows: Iterator[Row], width: int) -> tuple[Sequence[Any], Iterator[Row], tuple[str, ...]]:

@@ -15,7 +15,8 @@ from .sources import Source
 #: Rows that are looked at to find the columns and the text column; also what a preview can show.
 SAMPLE_ROWS = 1000
 
-#: Names of text columns, most telling first; compared in lower case without signs, whole, then as a part.
+#: Names of text columns, most telling first; compared in lower case without signs, whole, then as a part. The first
+#: three are never labels, so a row that holds one is a header.
 TEXT_NAMES = (
     "text", "message", "body", "review", "comment", "complaint", "feedback", "content", "narrative", "question",
     "description", "utterance", "query", "request", "inquiry", "enquiry", "ticket", "note", "subject", "title",

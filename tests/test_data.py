@@ -157,6 +157,13 @@ def test_headers_of_all_kinds_are_headers(tmp_path, content, columns):
     assert examples.texts[0] in ("hello there", "👍") and examples.labels["topic"][0] == 0
 
 
+def test_a_category_that_could_name_a_column_makes_no_header(tmp_path):
+    path = tmp_path / "d.csv"
+    path.write_text("My card has not come yet and nobody answers.,complaint\nWhere is it now then?,question\n")
+    with pytest.raises(ClassifierError, match="it has 'column_1', 'column_2'"):
+        read_examples(path, TASKS)
+
+
 def test_plain_text_is_no_training_data(tmp_path):
     path = tmp_path / "pool.txt"
     path.write_text("text\ttopic\nwhere is my card\tmoney\n")
