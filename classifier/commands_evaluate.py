@@ -24,6 +24,7 @@ def add_commands(add: AddCommand) -> None:
     evaluate.add_argument(
         "--against", nargs="+", metavar="FILE", help="also score baselines that learn from these labelled messages"
     )
+    evaluate.add_argument("--by", metavar="COLUMN", help="also score each value of this column of --data by itself")
     evaluate.add_argument("--report", metavar="FOLDER", help="write report.md, its plots and report.json there")
     evaluate.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default 0)")
     evaluate.add_argument("--json", action="store_true", help="print all scores as JSON")
@@ -75,10 +76,14 @@ def _evaluate(args: argparse.Namespace) -> None:
     from .data import concatenate, read_examples
     from .predict import Classifier
     from .report import evaluation_report, scores_table, with_baselines, write_report
+    from .slices import by_value, read_values
 
     classifier = Classifier.load(args.model, revision=args.revision)
     examples = read_examples(args.data, classifier.tasks)
+    values = read_values(args.data, args.by) if args.by else None
     found = evaluation_report(classifier, examples, seed=args.seed, noisy=args.noisy)
+    if values:
+        found["overall"]["by"] = {"column": args.by, "values": by_value(classifier, examples, values, seed=args.seed)}
     if args.against:
         train = concatenate([read_examples(path, classifier.tasks) for path in args.against])
         found = with_baselines(found, classifier, examples, train, args.base)

@@ -14,6 +14,7 @@ from .data import MISSING, Examples, deduplicate, noisy_copy
 from .evaluate import BINS, OVERALL, evaluate, score
 from .folder import write_json
 from .predict import Classifier
+from .slices import slices_table
 
 #: Messages shown for each pattern.
 SHOWN = 3
@@ -49,7 +50,8 @@ def evaluation_report(
 
     Returns:
         What `evaluate.evaluate` gives. Under ``"overall"`` also `latency_ms` (median and 95th percentile of
-        up to 200 single messages) and, if asked for, `robustness`: per task accuracy `clean`, `noisy`, `gap`.
+        up to 200 single messages) and, if asked for, `robustness`: per task accuracy `clean`, `noisy`, `gap`, and
+        `all_right_noisy`, like `all_right`.
     """
     probabilities = score(classifier, examples.texts)
     found = evaluate(probabilities, examples.labels, classifier.tasks, seed=seed, policy=classifier.policy)
@@ -63,14 +65,12 @@ def evaluation_report(
         copy = noisy_copy(examples, classifier.tasks, seed=seed)
         scored = evaluate(score(classifier, copy.texts), copy.labels, classifier.tasks, seed=seed)
         found[OVERALL]["robustness"] = {
-            name: {
-                "clean": found[name]["accuracy"],
-                "noisy": scored[name]["accuracy"],
-                "gap": found[name]["accuracy"] - scored[name]["accuracy"],
-            }
-            for name in found
-            if name != OVERALL
+            name: {"clean": clean, "noisy": dirty, "gap": clean - dirty}
+            for name, clean, dirty in (
+                (name, found[name]["accuracy"], scored[name]["accuracy"]) for name in found if name != OVERALL
+            )
         }
+        found[OVERALL]["all_right_noisy"] = scored[OVERALL]["all_right"]
     return found
 
 
@@ -229,6 +229,11 @@ def _overall_lines(overall: Mapping[str, Any]) -> list[str]:
             for task, gap in overall["robustness"].items()
         )
         lines += ["", f"Accuracy on a noisy copy of the messages: {gaps}."]
+        together = overall["all_right_noisy"]
+        if together:
+            lines += ["", f"All tasks right on the noisy copy: {_share(together['share'], together['interval'])}."]
+    if "by" in overall:
+        lines += ["", slices_table(overall["by"]["column"], overall["by"]["values"])]
     if "baselines" in overall:
         lines += ["", *_baselines_table(overall["baselines"])]
     if "latency_ms" in overall:

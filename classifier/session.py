@@ -20,19 +20,21 @@ def available_cores() -> int:
         return cores
 
 
-def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """A session of ONNX Runtime on the processor that takes one core for each run.
+def open_session(path: Path, cores: int = 1) -> onnxruntime.InferenceSession:
+    """A session of ONNX Runtime on the processor.
 
     Args:
         path: The ONNX file.
+        cores: Cores that share a run. Take one for batches: side by side they use the cores twice as well as
+            threads that share a batch, which wait for each other at every product.
 
     Raises:
         ClassifierError: The file is no usable ONNX model.
     """
     options = onnxruntime.SessionOptions()
-    # One thread a run: batches side by side use the cores twice as well as threads that share a batch,
-    # which wait for each other at every product.
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = cores
+    # Between messages the cores belong to others.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

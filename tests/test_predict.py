@@ -54,6 +54,21 @@ def test_another_policy_can_route(own_folder):
         classifier.use_policy(policy.changed(automatic_needs={"mood": 0.5}))
 
 
+def test_two_cores_answer_a_single_message_of_a_large_model_as_one_does(monkeypatch):
+    classifier = Classifier.load()
+    monkeypatch.setattr("classifier.predict.LARGE_FILE", 1)
+    large = Classifier.load(threads=2)
+    assert large._single_session.get_session_options().intra_op_num_threads == 2
+    assert large._session.get_session_options().intra_op_num_threads == 1
+    assert Classifier.load(threads=1)._single_session.get_session_options().intra_op_num_threads == 1
+    texts = ["i was charged twice, please help", "WHERE IS MY PARCEL " * 30]
+    with ThreadPoolExecutor(4) as pool:
+        for answer, alone in zip(pool.map(large.classify, texts * 4), map(classifier.classify, texts * 4), strict=True):
+            assert answer.route.action == alone.route.action
+            for task, shares in alone.probabilities.items():
+                assert answer.probabilities[task] == pytest.approx(shares, abs=1e-5)
+
+
 def test_a_result_cannot_be_changed(classifier):
     with pytest.raises(AttributeError):
         classifier.classify("help").tokens = 3
