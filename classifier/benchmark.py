@@ -6,7 +6,7 @@ import statistics
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
 from typing import Any
@@ -73,18 +73,10 @@ def run_benchmark(
         BATCH: lambda some: [tuple(result.labels.values()) for result in classifier.classify_many(some)],
         FILE: lambda some: _score(classifier, some),
     }
-    answers = {name: way(texts[:64]) for name, way in ways.items()}
+    for way in ways.values():
+        way(texts[:64])
     single_ms.clear()
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    cpu: dict[str, list[float]] = {name: [] for name in ways}
-    order = list(ways)
-    for _ in range(rounds):
-        for name in order:
-            started, busy = time.perf_counter(), time.process_time()
-            answers[name] = ways[name](texts)
-            wall[name].append((time.perf_counter() - started) / len(texts))
-            cpu[name].append((time.process_time() - busy) / len(texts))
-        order = order[1:] + order[:1]
+    answers, wall, cpu = _in_turns(ways, texts, rounds)
     first = next(iter(ways))
     seconds = {name: statistics.median(values) for name, values in wall.items()}
     speeds = [
@@ -113,6 +105,24 @@ def run_benchmark(
         "peak": peak_share(classifier, texts, seconds[BATCH]),
         "operators": operator_shares(classifier, texts[:512]),
     }
+
+
+def _in_turns(
+    ways: Mapping[str, Callable[[Sequence[str]], Answers]], texts: Sequence[str], rounds: int
+) -> tuple[dict[str, Answers], dict[str, list[float]], dict[str, list[float]]]:
+    """Answers of every way, and per round the seconds of wall-clock and processor time that a message took."""
+    answers: dict[str, Answers] = {}
+    wall: dict[str, list[float]] = {name: [] for name in ways}
+    cpu: dict[str, list[float]] = {name: [] for name in ways}
+    order = list(ways)
+    for _ in range(rounds):
+        for name in order:
+            started, busy = time.perf_counter(), time.process_time()
+            answers[name] = ways[name](texts)
+            wall[name].append((time.perf_counter() - started) / len(texts))
+            cpu[name].append((time.process_time() - busy) / len(texts))
+        order = order[1:] + order[:1]
+    return answers, wall, cpu
 
 
 def _one_by_one(classifier: Classifier, texts: Sequence[str], milliseconds: list[float]) -> Answers:

@@ -1,9 +1,11 @@
 """Join the labels of public messages (examples/data/public_labels*.jsonl) with the texts of your own copies.
 
-    python examples/join_labels.py clinc150/train.jsonl.gz banking77/train.jsonl.gz complaints.csv -o public.jsonl
+    python examples/join_labels.py clinc150/train.jsonl.gz banking77/train.jsonl.gz complaints.csv -o public.jsonl \
+        --validation validation.jsonl
 
 A table is a file or a data set of the Hub (owner/name). Its texts are found by their hash, so that the order of
-rows, the names of columns and further rows do not matter.
+rows, the names of columns and further rows do not matter. The validation file gets the messages that the embedded
+model was judged on while it was developed, written and public ones (examples/data/validation.txt has their hashes).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+DATA = ROOT / "examples/data"
 sys.path.insert(0, str(ROOT))
 
 from classifier.errors import ClassifierError  # noqa: E402
@@ -72,28 +75,51 @@ def join(labels: Iterable[dict[str, Any]], texts: Iterable[str]) -> Iterator[dic
                 }
 
 
+def validation_rows(public: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The embedded model's validation messages, with ``source``: a public table's name, or the kind of a written one.
+
+    Args:
+        public: Public messages with their labels.
+    """
+    held_out = set((DATA / "validation.txt").read_text(encoding="utf-8").split())
+    written = [
+        json.loads(line)
+        for file in sorted(DATA.glob("support*.jsonl"))
+        for line in file.read_text(encoding="utf-8").splitlines()
+    ]
+    for row in (*written, *public):
+        if text_hash(row["text"]) in held_out:
+            yield {"source": row.get("kind"), **{key: value for key, value in row.items() if key != "kind"}}
+
+
 def main() -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", metavar="TABLE", help="files or data sets of the Hub with the texts")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the JSON Lines file to write")
+    parser.add_argument("--validation", type=Path, metavar="FILE", help="also write the validation messages there")
     parser.add_argument("--text-column", metavar="NAME", help="the column with the messages (default: found)")
     arguments = parser.parse_args()
-    files = sorted((ROOT / "examples/data").glob("public_labels*.jsonl"))
+    files = sorted(DATA.glob("public_labels*.jsonl"))
     labels = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     texts = (text for table in arguments.tables for text in texts_of(table, arguments.text_column))
-    found = Counter[str]()
     try:
-        with arguments.out.open("w", encoding="utf-8") as out:
-            for row in join(labels, texts):
-                found[row["source"]] += 1
-                out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        rows = list(join(labels, texts))
+        _write(arguments.out, rows)
+        if arguments.validation:
+            _write(arguments.validation, validation_rows(rows))
     except (ClassifierError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    found = Counter(row["source"] for row in rows)
     for source, count in Counter(row["source"] for row in labels).items():
         print(f"{source}: {found[source]:,} of {count:,} labelled messages found", file=sys.stderr)
     return 0
+
+
+def _write(file: Path, rows: Iterable[dict[str, Any]]) -> None:
+    with file.open("w", encoding="utf-8") as out:
+        out.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 if __name__ == "__main__":

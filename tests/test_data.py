@@ -1,7 +1,5 @@
 import gzip
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pandas
@@ -116,21 +114,6 @@ def test_an_export_of_a_spreadsheet_is_read_as_it_comes(tmp_path):
     path.write_bytes("text;topic\r\nschön, aber zu teuer;money\r\nkein Zugang;login\r\n".encode("cp1252"))
     examples = read_examples(path, TASKS)
     assert examples.texts == ["schön, aber zu teuer", "kein Zugang"] and examples.labels["topic"].tolist() == [0, 1]
-
-
-def test_labels_are_joined_with_the_texts_of_any_copy():
-    path = Path(__file__).parents[1] / "examples" / "join_labels.py"
-    spec = importlib.util.spec_from_file_location("join_labels", path)
-    join_labels = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(join_labels)
-    cut = {"source": "b", "text_sha256": join_labels.text_hash("they never sent"), "words": 3, "intent": "y"}
-    whole = {"source": "a", "text_sha256": join_labels.text_hash("where  is MY card"), "intent": "x"}
-    lost = {"source": "a", "text_sha256": join_labels.text_hash("elsewhere"), "intent": "z"}
-    found = list(join_labels.join([whole, cut, lost], ["They never sent the letter", "unknown", "Where is my card"]))
-    assert found == [
-        {"text": "They never sent", "source": "b", "intent": "y"},
-        {"text": "Where is my card", "source": "a", "intent": "x"},
-    ]
 
 
 @pytest.mark.parametrize("name", ["late.jsonl", "late.json"])
