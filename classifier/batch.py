@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import ClassifierError
+from .plain_json import dump
 from .predict import Classifier
 from .result import Result
 from .rows import Row, Table, unique_names
@@ -149,12 +150,7 @@ def score_lines(classifier: Classifier, table: Table, done: int = 0) -> Iterator
             yield row
 
     for row in score_rows(classifier, read(), table.columns.index(table.text_column)):
-        yield Line(as_json(row), bool(row[-1]), shares.popleft())
-
-
-def as_json(row: list[Any]) -> bytes:
-    """A scored row as one line of JSON, without the line's end."""
-    return json.dumps(row, ensure_ascii=False, default=str).encode("utf-8", "replace")
+        yield Line(dump(row), bool(row[-1]), shares.popleft())
 
 
 class ScoredFile:
@@ -184,30 +180,40 @@ class ScoredFile:
 
     @classmethod
     def create(cls, path: str | Path, table: Table, classifier: Classifier, *, resume: bool = False) -> ScoredFile:
-        """Start a file, or take up one that the same table and model began.
+        """Start a file, or take up one that the same table, read the same way, and model began.
 
         Raises:
-            ClassifierError: Another table or model began it.
+            ClassifierError: Another table or model began it, or it cannot be written.
         """
         path = Path(path)
-        header = {
-            "columns": list(unique_names([*table.columns, *result_columns(classifier)])),
-            "table": table.fingerprint,
-            "text_column": table.text_column,
-            "model": classifier.model,
-            "policy": classifier.policy.version,
-        }
-        if resume and path.is_file() and path.stat().st_size:
-            scored = cls(path)
-            for key, value in header.items():
-                if scored.header.get(key) != value:
-                    raise ClassifierError(
-                        f"{str(path)!r} was begun with another {key} ({scored.header.get(key)!r:.80} instead of "
-                        f"{value!r:.80}); delete it, or run without --resume."
-                    )
-            return scored
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        header = json.loads(
+            dump(
+                {
+                    "columns": unique_names([*table.columns, *result_columns(classifier)]),
+                    "table": table.fingerprint,
+                    "text_column": table.text_column,
+                    "encoding": table.encoding,
+                    "delimiter": table.delimiter,
+                    "model": {**classifier.model, "files": classifier.fingerprint},
+                    "policy": classifier.policy.to_dict(),
+                }
+            )
+        )
+        try:
+            if resume and path.is_file() and path.stat().st_size:
+                scored = cls(path)
+                for key, value in header.items():
+                    if scored.header.get(key) != value:
+                        raise ClassifierError(
+                            f"{str(path)!r} was begun with another {key} ({scored.header.get(key)!r:.80} instead of "
+                            f"{value!r:.80}); delete it, or run without --resume."
+                        )
+                return scored
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)  # it holds what customers wrote
+            path.write_text(json.dumps(header) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(path, error) from None
         return cls(path)
 
     def rows(self) -> Iterator[list[Any]]:
@@ -230,19 +236,29 @@ class ScoredFile:
 
         Yields:
             The progress, after every STEP rows and at the end.
+
+        Raises:
+            ClassifierError: The table breaks off, or the disk is full.
         """
         with self.path.open("r+b") as file:
             done = first = _cut_to_whole_lines(file) - 1
             errors, started = 0, time.perf_counter()
             lines = engine(classifier, table, done)
             while step := list(islice(lines, STEP)):
-                file.write(b"\n".join(line.data for line in step) + b"\n")
-                file.flush()
+                try:
+                    file.write(b"\n".join(line.data for line in step) + b"\n")
+                    file.flush()
+                except OSError as error:
+                    raise _unwritable(self.path, error) from None
                 done += len(step)
                 errors += sum(line.failed for line in step)
                 rate, share = (done - first) / (time.perf_counter() - started), step[-1].share
                 left = done * (1 - share) / share / rate if share else None
                 yield Progress(done, errors, rate, share, left)
+
+
+def _unwritable(path: Path, error: OSError) -> ClassifierError:
+    return ClassifierError(f"{str(path)!r} cannot be written: {error.strerror or error}. Check the path and the disk.")
 
 
 def _cut_to_whole_lines(file: Any) -> int:

@@ -8,9 +8,14 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ClassifierError
+
+if TYPE_CHECKING:
+    from .predict import Classifier
+    from .rows import Table
+    from .score import ScoreOptions
 
 # Commands import what they need when they run, so that `--help` answers at once and
 # the serving commands work without the training requirements.
@@ -97,7 +102,8 @@ def _classify(args: argparse.Namespace) -> None:
 
 def _score(args: argparse.Namespace) -> None:
     from .predict import Classifier
-    from .score import ScoreOptions, plan, score_file, show_progress, stream_lines
+    from .score import ScoreOptions, plan
+    from .stream import stream_lines
 
     if args.threads is not None and args.threads < 1:
         raise ClassifierError(f"--threads is {args.threads}; expected 1 or more.")
@@ -107,6 +113,8 @@ def _score(args: argparse.Namespace) -> None:
         raise ClassifierError("--engine ray cannot read a pipe; give files or URLs, or leave it out.")
     if args.stream and (args.inputs, args.output) != (["-"], "-"):
         raise ClassifierError("--stream reads standard input and writes standard output; give - as the only input.")
+    if args.resume and args.output == "-":
+        raise ClassifierError("--resume goes on with an output file; name it with -o.")
     classifier = Classifier.load(args.model, revision=args.revision, threads=args.threads)
     if args.desk not in (None, classifier.tasks.name):
         raise ClassifierError(
@@ -114,13 +122,45 @@ def _score(args: argparse.Namespace) -> None:
             "name a model of that desk with --model."
         )
     if args.stream:
-        stream_lines(classifier, sys.stdin, sys.stdout, args.text_column)
+        stream_lines(classifier, sys.stdin.buffer, sys.stdout.buffer, args.text_column)
         return
     options = ScoreOptions(**{field.name: getattr(args, field.name) for field in dataclasses.fields(ScoreOptions)})
-    for source, target in plan(args.inputs, args.output, args.format):
-        last = show_progress(source, score_file(classifier, source, target, options), args.quiet or args.json)
-        if args.json and last:
-            print(json.dumps({"input": source, "output": target, **dataclasses.asdict(last)}), file=sys.stderr)
+    pairs = plan(args.inputs, args.output, args.format)
+    failed = 0
+    for source, target in pairs:
+        try:
+            _score_file(classifier, source, target, options, args)
+        except ClassifierError as error:
+            if len(pairs) == 1:
+                raise
+            failed += 1
+            print(f"error: {source}: {error}", file=sys.stderr)
+    if failed:
+        raise ClassifierError(f"{failed} of {len(pairs)} files could not be scored; the others are done.")
+
+
+def _score_file(
+    classifier: Classifier, source: str, target: str, options: ScoreOptions, args: argparse.Namespace
+) -> None:
+    from .score import is_finished, score_file, show_progress
+
+    about: dict[str, Any] = {}
+
+    def opened(table: Table) -> None:
+        about.update(text_column=table.text_column, encoding=table.encoding, notes=table.notes)
+        if not args.json and not args.quiet:
+            found = [] if args.text_column else [f"The messages are in the column {table.text_column!r}."]
+            for note in (*found, *table.notes):
+                print(f"{table.name}: {note}", file=sys.stderr)
+
+    if options.resume and is_finished(source, target):
+        print(f"{target}: finished before; delete it to score {source} again.", file=sys.stderr)
+        return
+    updates = score_file(classifier, source, target, options, opened)
+    last = show_progress(source, updates, args.quiet or args.json)
+    if args.json and last:
+        summary = {"input": source, "output": target, **dataclasses.asdict(last), **about}
+        print(json.dumps(summary), file=sys.stderr)
 
 
 def _benchmark(args: argparse.Namespace) -> None:

@@ -105,9 +105,9 @@ class JobQueue:
                 raise ClassifierError(f"{self.limits.max_jobs} files are waiting already; try again in some minutes.")
         id = secrets.token_urlsafe(9)
         folder = self.folder / id
-        folder.mkdir(parents=True)
         try:
-            copy = Path(shutil.copyfile(path, folder / Path(path).name))
+            (folder / "input").mkdir(parents=True)  # apart, since the file may bear any name
+            copy = Path(shutil.copyfile(path, folder / "input" / Path(path).name))
             table = open_table(
                 copy, text_column=text_column, max_bytes=self.limits.max_bytes, max_rows=self.limits.max_rows
             )
@@ -199,7 +199,7 @@ class JobQueue:
         if job.steps is not None:
             job.steps.close()  # cancels what it has under way
         job.table.close()
-        (job.folder / job.name).unlink(missing_ok=True)
+        shutil.rmtree(job.folder / "input", ignore_errors=True)
         job.ended = time.monotonic()
 
     def _forget_old(self) -> None:

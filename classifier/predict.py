@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from tokenizers import Tokenizer
 
 from .changes import is_fragile
 from .errors import ClassifierError
-from .folder import CONFIG, EMBEDDED, ModelFolder
+from .folder import CALIBRATION, CONFIG, EMBEDDED, TOKENIZER, ModelFolder
 from .policy import Policy
 from .result import Result
 from .session import available_cores, open_session
@@ -62,7 +64,7 @@ class Classifier:
         self.threads = threads or available_cores()
         path, backend = folder.onnx_file(backend)
         self.model = {"id": id, "revision": revision, "backend": backend}
-        self._session = open_session(path)
+        self._session, self._onnx_file = open_session(path), path
         shared = self.threads > 1 and path.stat().st_size >= LARGE_FILE
         self._single_session = open_session(path, cores=2) if shared else self._session
         # Threads start with their first use. What runs aside needn't wait behind the batches of a file.
@@ -76,7 +78,7 @@ class Classifier:
                     f"{CONFIG} declares {len(task.labels)} labels; export the model again."
                 )
         try:
-            self._tokenizer = Tokenizer.from_file(str(folder.path / "tokenizer.json"))
+            self._tokenizer = Tokenizer.from_file(str(folder.path / TOKENIZER))
         except Exception as error:  # the library raises bare Exception
             raise ClassifierError(f"The tokenizer of {str(folder.path)!r} cannot be read: {error}.") from None
         self._tokenizer.no_padding()
@@ -297,6 +299,15 @@ class Classifier:
                     task.name: dict(zip(task.label_names, values, strict=True))
                     for task, values in zip(self.tasks.tasks, row, strict=True)
                 }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits of the files that answer. The policy is not among them."""
+        files = (self.folder.path / CONFIG, self.folder.path / CALIBRATION, self.folder.path / TOKENIZER)
+        content = hashlib.sha256()
+        for file in (*files, self._onnx_file):
+            content.update(hashlib.sha256(file.read_bytes()).digest())
+        return content.hexdigest()[:16]
 
     @property
     def info(self) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from .batch import Line, as_json, score_rows
+from .batch import Line, score_rows
 from .errors import ClassifierError
 from .folder import CALIBRATION, CONFIG, POLICY, TOKENIZER, ModelFolder
+from .plain_json import dump
 from .predict import Classifier
 from .rows import Row, Table, open_table
 from .windows import WINDOW, WINDOW_CHARACTERS
@@ -166,7 +167,7 @@ class _Scorer:
         rows = (Row(*json.loads(row)) for row in batch["row"].to_pylist())
         scored = list(score_rows(self.classifier, rows, self.at))
         return {
-            "data": [as_json(row) for row in scored],
+            "data": [dump(row) for row in scored],
             "failed": [bool(row[-1]) for row in scored],
             "share": batch["share"].to_pylist(),
         }

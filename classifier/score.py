@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from queue import Empty, SimpleQueue
-from typing import Any, Literal, TextIO
+from typing import Literal
+
+from filelock import FileLock, Timeout
+from huggingface_hub.constants import HF_HOME
 
 from .batch import Engine, Progress, ScoredFile, score_lines
 from .errors import ClassifierError
 from .predict import Classifier
-from .result import Result
-from .rows import open_table
-from .windows import WINDOW
+from .rows import Table, open_table
 from .writers import output_format, write_table
 
 
@@ -54,7 +52,7 @@ def plan(inputs: Sequence[str], output: str, format: str | None = None) -> list[
         format: Ending of the files in a folder, ``csv`` if None.
 
     Raises:
-        ClassifierError: A glob finds nothing, several inputs would go to one file, or one onto itself.
+        ClassifierError: A glob finds nothing, several inputs would go to one file, or one onto an input.
     """
     sources: list[str] = []
     for name in inputs:
@@ -72,9 +70,10 @@ def plan(inputs: Sequence[str], output: str, format: str | None = None) -> list[
     else:
         pairs = [(name, f"{output.rstrip('/')}/{_stem(name)}.{format or 'csv'}") for name in sources]
     targets = [target for _, target in pairs]
-    for source, target in pairs:
-        if source != "-" and source == target:
-            raise ClassifierError(f"{source!r} would overwrite itself; name another output.")
+    files = {_identity(name): name for name in sources if name != "-"}
+    for _, target in pairs:
+        if target != "-" and (overwritten := files.get(_identity(target))):
+            raise ClassifierError(f"The input {overwritten!r} would be overwritten; name another output.")
         if targets.count(target) > 1:
             raise ClassifierError(f"Several inputs would go to {target!r}; rename them or score them separately.")
     return pairs
@@ -94,14 +93,67 @@ def _stem(name: str) -> str:
     return stem.rsplit(".", 1)[0]
 
 
+def _identity(name: str) -> object:
+    """What two names of one file share: its place on the disk, or the name itself where there is none."""
+    try:
+        found = Path(name).stat()
+    except (OSError, ValueError):  # an URL, or a file that is not there yet
+        return name if "://" in name else Path(name).resolve()
+    return found.st_dev, found.st_ino
+
+
 def checkpoint_path(target: str) -> Path:
-    """Where the scored rows of an output are kept until it is finished: beside a local one."""
-    if target == "-" or "://" in target:
-        return Path(tempfile.gettempdir()) / f"classifier-{hashlib.sha256(target.encode()).hexdigest()[:16]}.scored"
+    """Where the scored rows of an output are kept until it is finished: beside a local one, else in the Hub's cache."""
+    if "://" in target:
+        return Path(HF_HOME) / "classifier" / f"{hashlib.sha256(target.encode()).hexdigest()[:16]}.scored"
     return Path(f"{target}.scored")
 
 
-def score_file(classifier: Classifier, source: str, target: str, options: ScoreOptions) -> Iterator[Progress]:
+def is_finished(source: str, target: str) -> bool:
+    """Whether an earlier run made this local output from this local input, as it is now, to the end."""
+    if target == "-" or checkpoint_path(target).exists():
+        return False
+    try:
+        return Path(target).stat().st_mtime >= Path(source).stat().st_mtime
+    except (OSError, ValueError):
+        return False
+
+
+@contextlib.contextmanager
+def _checkpoint(target: str) -> Iterator[Path]:
+    """The checkpoint of an output, for this run alone.
+
+    Raises:
+        ClassifierError: Another run writes the same output, or its folder cannot be written.
+    """
+    if target == "-":
+        with tempfile.TemporaryDirectory(prefix="classifier-") as folder:
+            yield Path(folder) / "rows.scored"
+        return
+    path = checkpoint_path(target)
+    lock = FileLock(f"{path}.lock", timeout=0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise ClassifierError(f"Another run writes {target!r} now; wait for it, or name another output.") from None
+    except OSError as error:
+        raise ClassifierError(f"{str(path)!r} cannot be written: {error.strerror}. Check the path.") from None
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):  # Windows keeps it while it is locked
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+def score_file(
+    classifier: Classifier,
+    source: str,
+    target: str,
+    options: ScoreOptions,
+    opened: Callable[[Table], None] | None = None,
+) -> Iterator[Progress]:
     """Score one table.
 
     Args:
@@ -109,6 +161,7 @@ def score_file(classifier: Classifier, source: str, target: str, options: ScoreO
         source: A path, URL, or ``"-"`` for standard input.
         target: A path, URL, or ``"-"`` for standard output.
         options: How to read and write.
+        opened: Called with the table before its first row is scored.
 
     Yields:
         The progress. The output is there after the last one.
@@ -122,67 +175,16 @@ def score_file(classifier: Classifier, source: str, target: str, options: ScoreO
         from .ray_engine import RayEngine
 
         engine = RayEngine(source, delimiter=options.delimiter, encoding=options.encoding, address=options.address)
-    checkpoint = checkpoint_path(target)
-    with open_table(
-        source, text_column=options.text_column, delimiter=options.delimiter, encoding=options.encoding
-    ) as table:
-        for note in table.notes:
-            print(f"{table.name}: {note}", file=sys.stderr)
-        try:
+    with _checkpoint(target) as checkpoint:
+        with open_table(
+            source, text_column=options.text_column, delimiter=options.delimiter, encoding=options.encoding
+        ) as table:
+            if opened:
+                opened(table)
             scored = ScoredFile.create(checkpoint, table, classifier, resume=options.resume)
-        except OSError as error:
-            raise ClassifierError(f"{str(checkpoint)!r} cannot be written: {error.strerror}. Check the path.") from None
-        yield from scored.score(table, classifier, engine)
-    write_table(scored.columns, scored.rows, target, format)
-    checkpoint.unlink()
-
-
-def stream_lines(classifier: Classifier, lines: TextIO, out: TextIO, text_column: str | None = None) -> None:
-    """Answer lines as they come, each with one line of JSON, in order and flushed.
-
-    A line is a message, or a JSON object whose keys are kept. What has come while the model was at work is
-    answered together, so that a full queue is worked off at the speed of a file.
-
-    Args:
-        classifier: The model.
-        lines: The input.
-        out: The output.
-        text_column: Key of the message in objects; ``text`` if None.
-    """
-    queue: SimpleQueue[str | None] = SimpleQueue()
-
-    def read() -> None:
-        for line in lines:
-            queue.put(line)
-        queue.put(None)
-
-    threading.Thread(target=read, daemon=True).start()
-    ended = False
-    while not ended:
-        arrived = [queue.get()]
-        while len(arrived) < WINDOW and arrived[-1] is not None:
-            try:
-                arrived.append(queue.get_nowait())
-            except Empty:
-                break
-        ended = arrived[-1] is None
-        parsed = [_message(line, text_column or "text") for line in arrived if line and line.strip()]
-        answers = classifier.classify_many((text for _, text in parsed), return_errors=True)
-        for (own, _), answer in zip(parsed, answers, strict=True):
-            found = answer.to_dict() if isinstance(answer, Result) else {"error": str(answer)}
-            out.write(json.dumps({**own, **found}, ensure_ascii=False) + "\n")
-        out.flush()
-
-
-def _message(line: str, key: str) -> tuple[dict[str, Any], Any]:
-    """The keys that a line's answer repeats, and its message."""
-    if line.lstrip().startswith("{"):
-        try:
-            found = json.loads(line)
-            return found, found.get(key)
-        except ValueError:
-            pass  # a message that happens to begin with a brace
-    return {"text": line.strip()}, line.strip()
+            yield from scored.score(table, classifier, engine)
+        write_table(scored.columns, scored.rows, target, format)
+        checkpoint.unlink()
 
 
 def show_progress(name: str, updates: Iterator[Progress], quiet: bool = False) -> Progress | None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from .errors import ClassifierError
+from .plain_json import dump
 from .rows import import_parquet
 
 #: Signs that make a spreadsheet run a cell as a formula (OWASP, "CSV Injection"), wide forms included.
@@ -18,6 +21,9 @@ FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠
 
 #: Limits of an Excel sheet.
 EXCEL_ROWS, EXCEL_CHARACTERS = 1_048_576, 32_767
+
+#: What the XML of a sheet cannot hold; also not as an escape.
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 #: Rows of a Parquet row group.
 ROW_GROUP = 10_000
@@ -36,6 +42,8 @@ def output_format(target: str, chosen: str | None = None) -> str:
     name = chosen or ("jsonl" if target == "-" else {"ndjson": "jsonl", "tab": "tsv", "txt": "csv"}.get(ending, ending))
     if name not in WRITERS:
         raise ClassifierError(f"{target!r} cannot be written as {name or 'a format'!r}; use {', '.join(WRITERS)}.")
+    if name in ("xlsx", "parquet") and target.lower().endswith(".gz"):
+        raise ClassifierError(f"{target!r}: {name} files are compressed already; leave .gz out.")
     return name
 
 
@@ -51,20 +59,22 @@ def write_table(columns: Sequence[str], rows: Rows, target: str, format: str | N
     Raises:
         ClassifierError: The format is unknown, the target cannot be written, or the table is too long for it.
     """
-    write = WRITERS[output_format(target, format)]
-    if target == "-":
-        write(columns, rows, sys.stdout.buffer)
-        sys.stdout.buffer.flush()
-        return
     import fsspec
 
+    write = WRITERS[output_format(target, format)]
     local = "://" not in target
     part = f"{target}.writing" if local else target
     try:
+        if target == "-":
+            write(columns, rows, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+            return
         with fsspec.open(part, "wb", compression="gzip" if target.endswith(".gz") else None) as out:
             write(columns, rows, cast(BinaryIO, out))
         if local:
             Path(part).replace(target)
+    except BrokenPipeError:  # the reader has seen enough
+        raise
     except (OSError, ImportError) as error:
         raise ClassifierError(
             f"{target!r} cannot be written: {getattr(error, 'strerror', None) or error}. Check the path."
@@ -76,10 +86,9 @@ def neutralised(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith(FORMULA_SIGNS):
         return value
     try:
-        float(value)
+        return value if math.isfinite(float(value)) else f"'{value}"  # -inf is the name of nothing there
     except ValueError:
         return f"'{value}"
-    return value
 
 
 def _plain(value: Any) -> Any:
@@ -101,30 +110,25 @@ def _write_tsv(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
     _write_csv(columns, rows, out, "\t")
 
 
-def _json_line(columns: Sequence[str], row: list[Any]) -> bytes:
-    line = json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False, default=str)
-    return line.encode("utf-8", "replace")
-
-
 def _write_jsonl(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
     for row in rows():
-        out.write(_json_line(columns, row) + b"\n")
+        out.write(dump(dict(zip(columns, row, strict=True))) + b"\n")
 
 
 def _write_json(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
     out.write(b"[")
     for number, row in enumerate(rows()):
-        out.write((b",\n" if number else b"\n") + _json_line(columns, row))
+        out.write((b",\n" if number else b"\n") + dump(dict(zip(columns, row, strict=True))))
     out.write(b"\n]\n")
 
 
 def _write_xlsx(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
     import openpyxl
-    from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
     def cell(value: Any) -> Any:
-        value = neutralised(_plain(value))
-        return ILLEGAL_CHARACTERS_RE.sub("", value)[:EXCEL_CHARACTERS] if isinstance(value, str) else value
+        value = _plain(value)
+        # In this order: behind what is taken out there may be a sign of a formula.
+        return neutralised(NOT_IN_XML.sub("", value))[:EXCEL_CHARACTERS] if isinstance(value, str) else value
 
     workbook = openpyxl.Workbook(write_only=True)
     sheet = workbook.create_sheet("Results")
@@ -142,11 +146,11 @@ def _write_xlsx(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
 def _write_parquet(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
     pyarrow, parquet = import_parquet()
     # A file has one type a column, so all rows are looked at before the first is written.
-    kinds: list[set[type]] = [set() for _ in columns]
+    kinds: list[set[str]] = [set() for _ in columns]
     for row in rows():
         for kind, value in zip(kinds, row, strict=True):
-            kind.add(type(value))
-    types = [_arrow_type(kind - {type(None)}) for kind in kinds]
+            kind.add(_kind(value))
+    types = [_arrow_type(kind - {"nothing"}) for kind in kinds]
     schema = pyarrow.schema(list(zip(columns, types, strict=True)))
 
     def group(batch: list[list[Any]]) -> Any:
@@ -168,13 +172,27 @@ def _write_parquet(columns: Sequence[str], rows: Rows, out: BinaryIO) -> None:
             writer.write_batch(group(batch))
 
 
-def _arrow_type(kinds: set[type]) -> Any:
+def _kind(value: Any) -> str:
+    """What a column must be able to hold for this value."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int" if abs(value) <= 2**53 else "long int" if abs(value) < 2**63 else "text"
+    return "float" if isinstance(value, float) else "text"
+
+
+def _arrow_type(kinds: set[str]) -> Any:
     pyarrow, _ = import_parquet()
-    if kinds == {bool}:
-        return pyarrow.bool_()
-    if kinds == {int}:
-        return pyarrow.int64()
-    return pyarrow.float64() if kinds and kinds <= {int, float} else pyarrow.string()
+    for holds, type in (
+        ({"bool"}, pyarrow.bool_()),
+        ({"int", "long int"}, pyarrow.int64()),
+        ({"int", "float"}, pyarrow.float64()),  # which holds no long int exactly
+    ):
+        if kinds and kinds <= holds:
+            return type
+    return pyarrow.string()
 
 
 WRITERS: dict[str, Callable[[Sequence[str], Rows, BinaryIO], None]] = {

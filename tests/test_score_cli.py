@@ -1,15 +1,17 @@
-import io
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from classifier.__main__ import main
 from classifier.errors import ClassifierError
 from classifier.rows import open_table
-from classifier.score import plan, stream_lines
+from classifier.score import checkpoint_path, plan
 
 ROOT = Path(__file__).parents[1]
 
@@ -66,10 +68,28 @@ def test_several_files_cannot_go_to_one(tmp_path):
         plan(["a.csv", "b.csv"], str(tmp_path / "out.csv"))
     with pytest.raises(ClassifierError, match="Several inputs would go to"):
         plan(["x/a.csv", "y/a.csv"], f"{tmp_path}/")
-    with pytest.raises(ClassifierError, match="overwrite itself"):
+    with pytest.raises(ClassifierError, match="would be overwritten"):
         plan(["a.csv"], "a.csv")
     with pytest.raises(ClassifierError, match="No file matches"):
         plan([f"{tmp_path}/*.csv"], "out/")
+
+
+def test_no_input_is_overwritten_under_another_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.csv", "b.csv"):
+        Path(name).write_text("message\nhelp\n")
+    Path("link.csv").symlink_to("b.csv")
+    Path("x").mkdir()
+    for inputs, output in (
+        (["a.csv"], "./a.csv"),
+        (["a.csv", "b.csv"], "."),
+        (["*.csv"], f"{tmp_path}/"),
+        (["b.csv"], "link.csv"),
+        (["x/../a.csv"], "a.csv"),
+    ):
+        with pytest.raises(ClassifierError, match="would be overwritten; name another output"):
+            plan(inputs, output)
+    assert plan(["a.csv", "b.csv"], "out/") == [("a.csv", "out/a.csv"), ("b.csv", "out/b.csv")]
 
 
 @pytest.mark.parametrize(
@@ -82,6 +102,8 @@ def test_several_files_cannot_go_to_one(tmp_path):
         (["{export}", "--threads", "0"], "expected 1 or more"),
         (["{export}", "--stream"], "give - as the only input"),
         (["{export}", "-o", "/dev/null/x/out.csv"], "cannot be written"),
+        (["{export}", "-o", "out.xlsx.gz"], "leave .gz out"),
+        (["{export}", "--resume"], "name it with -o"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(run, export, arguments, sentence):
@@ -92,28 +114,64 @@ def test_wrong_use_is_one_line_and_status_2(run, export, arguments, sentence):
 
 def test_json_summary_of_each_file(run, export, tmp_path):
     _, _, err = run(export, "-o", tmp_path / "out.csv", "--json")
-    assert {"rows": 3, "errors": 1}.items() <= json.loads(err).items()
+    assert {"rows": 3, "errors": 1, "text_column": "message"}.items() <= json.loads(err).items()
 
 
-def test_stream_answers_in_order_and_keeps_keys(classifier):
-    lines = ["please refund\n", "\n", '{"id": 7, "body": "help me"}\n', '{"id": 8}\n', "{not json\n"]
-    out = io.StringIO()
-    stream_lines(classifier, iter(lines), out, "body")
-    found = [json.loads(line) for line in out.getvalue().splitlines()]
-    assert [row.get("id", row.get("text")) for row in found] == ["please refund", 7, 8, "{not json"]
-    assert found[1]["route"]["action"]
-    assert "expected a string" in found[2]["error"]
+def test_the_column_that_was_found_is_named(run, export, tmp_path):
+    assert "The messages are in the column 'message'." in run(export, "-o", tmp_path / "a.csv")[2]
+    assert "column" not in run(export, "-o", tmp_path / "b.csv", "--text-column", "message")[2]
+    assert run(export, "-o", tmp_path / "c.csv", "--quiet")[2] == ""
 
 
-def test_stream_answers_each_line_before_the_next_comes(tiny_folder):
-    command = [sys.executable, "-m", "classifier", "score", "--stream", "-", "--model", str(tiny_folder)]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        for text in ("please refund my card", "what are your hours"):
-            process.stdin.write(text + "\n")
-            process.stdin.flush()
-            assert json.loads(process.stdout.readline())["text"] == text
-        process.stdin.close()
-        assert process.wait() == 0
+def test_a_bad_file_among_many_stops_no_other_and_resume_leaves_out_what_is_done(run, tmp_path):
+    for name, content in (("a", "message\nplease help\n"), ("b", ""), ("c", "message\nrefund me\n")):
+        (tmp_path / f"{name}.csv").write_text(content)
+    words = (f"{tmp_path}/*.csv", "-o", f"{tmp_path}/out/")
+    status, _, err = run(*words)
+    assert status == 2 and "b.csv: " in err and "1 of 3 files could not be scored" in err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.csv", "c.csv"]
+    made = (tmp_path / "out/a.csv").stat().st_mtime_ns
+    os.utime(tmp_path / "c.csv", (time.time() + 10,) * 2)  # a newer export
+    (tmp_path / "b.csv").write_text("message\nhere it is\n")
+    status, _, err = run(*words, "--resume")
+    assert status == 0 and "a.csv: finished before" in err and "c.csv: finished" not in err
+    assert (tmp_path / "out/a.csv").stat().st_mtime_ns == made and (tmp_path / "out/b.csv").is_file()
+
+
+def test_two_runs_cannot_write_one_output(run, export, tmp_path):
+    target = tmp_path / "out.csv"
+    with FileLock(f"{checkpoint_path(str(target))}.lock"):
+        status, _, err = run(export, "-o", target)
+    assert status == 2 and "Another run writes" in err
+    assert run(export, "-o", target)[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["export.csv", "out.csv"]
+
+
+def test_runs_into_pipes_do_not_meet(tiny_folder, tmp_path):
+    (tmp_path / "tmp").mkdir()
+    command = [sys.executable, "-m", "classifier", "score", "-", "--model", str(tiny_folder)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path / "tmp")}
+    pipes = {"cwd": ROOT, "env": environment, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    runs = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    for number, process in enumerate(runs):
+        process.stdin.write(b"id,message\n" + f"{number},please help me\n".encode() * 600)
+        process.stdin.flush()
+    for number, process in enumerate(runs):
+        out, _ = process.communicate()
+        assert process.returncode == 0
+        assert [json.loads(line)["id"] for line in out.splitlines()] == [str(number)] * 600
+    assert not list((tmp_path / "tmp").glob("**/*.scored"))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_sentence(tiny_folder, export, tmp_path):
+    command = [sys.executable, "-m", "classifier", "score", str(export), "--model", str(tiny_folder), "--quiet"]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 2 and "No space left" in done.stderr and "Traceback" not in done.stderr
+    (tmp_path / "out.csv.scored").symlink_to("/dev/full")
+    done = subprocess.run([*command, "-o", str(tmp_path / "out.csv")], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "cannot be written" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_s3_in_and_out(run, monkeypatch):
