@@ -114,6 +114,29 @@ def test_resuming_with_another_table_column_or_model_is_refused(classifier, tiny
         ScoredFile.create(tmp_path / "out.scored", table, other, resume=True)
 
 
+def test_resuming_with_other_files_of_the_model_policy_or_decoding_is_refused(own_folder, tmp_path):
+    source = make_csv(tmp_path / "in.csv", 5)
+    begun = Classifier.load(own_folder)
+    with open_table(source) as table:
+        ScoredFile.create(tmp_path / "out.scored", table, begun)
+    with open_table(source, encoding="cp1252") as table, pytest.raises(ClassifierError, match="another encoding"):
+        ScoredFile.create(tmp_path / "out.scored", table, begun, resume=True)
+    policy = begun.policy.changed(always_escalate=["card"])  # under the same version
+    begun.use_policy(policy)
+    with open_table(source) as table, pytest.raises(ClassifierError, match="another policy"):
+        ScoredFile.create(tmp_path / "out.scored", table, begun, resume=True)
+    calibration = own_folder / "calibration.json"
+    calibration.write_text(calibration.read_text() + "\n")
+    with open_table(source) as table, pytest.raises(ClassifierError, match="another model"):
+        ScoredFile.create(tmp_path / "out.scored", table, Classifier.load(own_folder), resume=True)
+
+
+def test_only_the_owner_can_read_what_is_not_finished(classifier, tmp_path):
+    with open_table(make_csv(tmp_path / "in.csv", 1)) as table:
+        path = ScoredFile.create(tmp_path / "out.scored", table, classifier).path
+    assert os.name == "nt" or path.stat().st_mode & 0o777 == 0o600
+
+
 def test_a_file_that_is_no_scored_file_is_refused(tmp_path):
     (tmp_path / "x").write_text("hello\n")
     with pytest.raises(ClassifierError, match="holds no scored rows"):

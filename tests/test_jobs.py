@@ -34,7 +34,14 @@ def test_a_job_is_found_by_its_id_and_keeps_its_rows(queue, make):
     assert finished(queue, queue.get(job.id)).state == DONE
     assert [int(row[0]) for row in job.scored.rows()] == list(range(600))
     assert job.progress.rows == 600
-    assert not (job.folder / "in.csv").exists()
+    assert [path.name for path in job.folder.iterdir()] == ["rows.scored"]
+
+
+def test_a_file_of_any_name_keeps_its_results(queue, make):
+    job = queue.submit(make(3, "rows.scored.csv"))
+    other = queue.submit(make(3, "rows.scored"))
+    assert finished(queue, job).state == finished(queue, other).state == DONE
+    assert len(list(other.scored.rows())) == 3
 
 
 def test_watching_shows_progress_between_start_and_end(queue, make):
