@@ -149,8 +149,9 @@ def _score_file(
     def opened(table: Table) -> None:
         about.update(text_column=table.text_column, encoding=table.encoding, notes=table.notes)
         if not args.json and not args.quiet:
-            found = [] if args.text_column else [f"The messages are in the column {table.text_column!r}."]
-            for note in (*found, *table.notes):
+            delimiter = f"delimiter {table.delimiter!r}" if table.delimiter else None
+            how = ", ".join(filter(None, (table.format, table.encoding, delimiter)))
+            for note in (f"{how}; the messages are in the column {table.text_column!r}.", *table.notes):
                 print(f"{table.name}: {note}", file=sys.stderr)
 
     if options.resume and is_finished(source, target):

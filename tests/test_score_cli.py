@@ -117,10 +117,10 @@ def test_json_summary_of_each_file(run, export, tmp_path):
     assert {"rows": 3, "errors": 1, "text_column": "message"}.items() <= json.loads(err).items()
 
 
-def test_the_column_that_was_found_is_named(run, export, tmp_path):
-    assert "The messages are in the column 'message'." in run(export, "-o", tmp_path / "a.csv")[2]
-    assert "column" not in run(export, "-o", tmp_path / "b.csv", "--text-column", "message")[2]
-    assert run(export, "-o", tmp_path / "c.csv", "--quiet")[2] == ""
+def test_how_a_file_was_read_is_named(run, export, tmp_path):
+    _, _, err = run(export, "-o", tmp_path / "a.csv")
+    assert err.startswith("export.csv: csv, utf-8, delimiter ';'; the messages are in the column 'message'.\n")
+    assert run(export, "-o", tmp_path / "b.csv", "--quiet")[2] == ""
 
 
 def test_a_bad_file_among_many_stops_no_other_and_resume_leaves_out_what_is_done(run, tmp_path):
