@@ -217,6 +217,27 @@ def test_a_table_of_numbers_has_no_text_column(write):
         open_table(write("a,b\n1,2\n3,4\n"))
 
 
+@pytest.mark.parametrize(
+    ("header", "cells", "found"),
+    [
+        (
+            "Review Username,Review Title,Review Content",
+            "Jane Doe,Great stuff really,the card was stolen and nobody helped",
+            "Review Content",
+        ),
+        ("Requester,Was ist passiert", "Jane Doe,die Karte wurde gestohlen", "Was ist passiert"),
+        ("content_type,customer_words", "text and html,the card was stolen", "customer_words"),
+        ("user_message,agent_notes_id", "please refund me now,seen by our agent Max on Monday", "user_message"),
+        ("CommentAuthor,CommentText", "Jane Maria van Doe,my card is lost", "CommentText"),
+        ("Antwort,Nachricht", "wir haben Ihnen das Geld gestern schon überwiesen,Geld zurück bitte", "Nachricht"),
+        ("respuesta,mensaje", "le devolvimos el dinero ayer por la tarde,quiero mi dinero", "mensaje"),
+        ("incident_description,history", "my card is lost,opened then moved then closed again", "incident_description"),
+    ],
+)
+def test_a_name_about_the_message_is_not_taken_for_its_column(write, header, cells, found):
+    assert read(write(f"{header}\n" + f"{cells}\n" * 5))[0].text_column == found
+
+
 # Other formats
 
 
