@@ -179,10 +179,12 @@ def open_rows(
         opened = closing.enter_context(Source(source, max_bytes))
         format = opened.format()
         reader: Callable[..., Content] = READERS[format]
-        options: dict[str, Any] = {"delimiter": delimiter} if format == "csv" else {}
+        options: dict[str, Any] = {"max_bytes": max_bytes} if format in ("xlsx", "parquet") else {"encoding": encoding}
+        if format == "csv":
+            options["delimiter"] = delimiter
         if all_keys and format in ("json", "jsonl"):
             options["looked_at"] = None
-        found = reader(opened, **options) if format in ("xlsx", "parquet") else reader(opened, encoding, **options)
+        found = reader(opened, **options)
         columns = unique_names(found.columns)
         rows = _limited(found.rows, max_rows, opened.name)
         preview = list(islice(rows, SAMPLE_ROWS))

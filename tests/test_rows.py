@@ -270,6 +270,35 @@ def test_json_that_breaks_off_keeps_what_was_whole(write):
     assert "breaks off" in rows[1].error
 
 
+def test_a_json_array_is_read_across_the_parts_it_comes_in(write):
+    items = [{"n": number, "text": f'say "[{number}]", please' + " x" * (number % 700)} for number in range(1000)]
+    assert [row.cells for row in read(write(json.dumps(items, indent=1), "a.json"))[1]] == [
+        list(item.values()) for item in items
+    ]
+
+
+def test_json_lines_under_the_name_of_json_break_at_line_ends_only(write):
+    lines = [json.dumps({"text": f"my{sign}card is lost"}, ensure_ascii=False) for sign in "\u2028\x85"]
+    assert texts(write("\n".join(lines), "a.json")) == ["my\u2028card is lost", "my\x85card is lost"]
+
+
+def test_numbers_that_are_none_are_missing_in_json(write):
+    objects = [{"n": number, "text": "NaN of my card"} for number in (1.5, float("nan"), float("-inf"))]
+    for path in (
+        write(json.dumps(objects), "a.json"),
+        write("\n".join(map(json.dumps, objects)), "a.jsonl"),
+    ):
+        assert [row.cells for row in read(path)[1]] == [[n, "NaN of my card"] for n in (1.5, None, None)]
+
+
+@pytest.mark.parametrize("depth", [150, 200_000])
+def test_brackets_without_end_are_an_error_of_their_row(write, depth):
+    good = '{"text": "my card is lost"}'
+    deep = '{"text": "my card is lost", "more": ' + "[" * depth + "]" * depth + "}"
+    assert [bool(error) for error in errors(write(f"{good}\n{deep}\n{good}", "a.jsonl"))] == [False, True, False]
+    assert [bool(error) for error in errors(write(f"[{good}, {deep}]", "a.json"))] == [False, True]
+
+
 def test_one_json_object_is_refused(write):
     with pytest.raises(ClassifierError, match="expected an array of objects"):
         open_table(write('{"rows": [\n{"text": "a b"}]}', "a.json"))
