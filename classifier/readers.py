@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-import zipfile
-import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, TextIO
 
 from .delimited import NO_DELIMITER, find_delimiter, records, shape
 from .errors import ClassifierError
-from .rows import SAMPLE_ROWS, TEXT_NAMES, Content, Row, import_parquet
-from .sources import BOMB_FACTOR, BOMB_FLOOR, Source
+from .parquet import read_parquet
+from .rows import SAMPLE_ROWS, TEXT_NAMES, Content, Row
+from .sheets import find_sheet
+from .sources import Source
 
 #: Characters of one line; what is longer is damage.
 MAX_LINE = 1 << 20
@@ -96,6 +96,16 @@ def read_text(source: Source, encoding: str | None) -> Content:
     return Content(["text"], rows, encoding)
 
 
+#: Lists and objects in each other, as deep as a cell may hold them.
+MAX_NESTING = 100
+
+#: NaN and Infinity, which Python's own json writes, are missing values.
+_JSON = json.JSONDecoder(parse_constant=lambda _: None)
+
+#: Characters that are read of an array at a time.
+_CHUNK = 1 << 16
+
+
 def read_jsonl(source: Source, encoding: str | None, looked_at: int | None = SAMPLE_ROWS) -> Content:
     """JSON Lines: an object, or a string, a line."""
     encoding = source.encoding(encoding)
@@ -104,53 +114,80 @@ def read_jsonl(source: Source, encoding: str | None, looked_at: int | None = SAM
         for line in _bounded(source.text(encoding), source.name):
             if line.strip():
                 try:
-                    yield json.loads(line)
-                except ValueError as error:
+                    yield _JSON.decode(line)
+                except (ValueError, RecursionError) as error:
                     yield ClassifierError(f"The line is no JSON ({error}): {line.strip()[:200]}")
 
     return _from_objects(objects(), encoding, source.name, looked_at)
 
 
-class _Utf8:
-    """A text as the UTF-8 bytes that the JSON parser takes."""
-
-    def __init__(self, text: TextIO) -> None:
-        self._text = text
-
-    def read(self, size: int = -1) -> bytes:
-        return self._text.read(size).encode("utf-8", "replace")
-
-
 def read_json(source: Source, encoding: str | None, looked_at: int | None = SAMPLE_ROWS) -> Content:
     """A JSON array of objects or strings, read as a stream; or JSON Lines under this name."""
-    import ijson
-
     encoding = source.encoding(encoding)
     start = source.sample.decode(encoding, "replace").lstrip("\ufeff \t\r\n")
     if start.startswith("{"):
         try:
-            json.loads(start.splitlines()[0])
-        except ValueError:
+            _JSON.decode(re.split(r"[\r\n]", start, maxsplit=1)[0])
+        except (ValueError, RecursionError):
             raise ClassifierError(
                 f"{source.name!r} is one JSON object; expected an array of objects, or an object on each line."
             ) from None
         return read_jsonl(source, encoding, looked_at)
     if not start.startswith("["):
         raise ClassifierError(f"{source.name!r} is no JSON: it starts with {start[:20]!r}; expected '['.")
-    recoded = _Utf8(source.text(encoding))
+    return _from_objects(_array_items(source.text(encoding)), encoding, source.name, looked_at)
 
-    def objects() -> Iterator[Any]:
+
+def _after_blanks(text: str, at: int) -> int:
+    while text[at : at + 1] in (" ", "\t", "\r", "\n"):
+        at += 1
+    return at
+
+
+def _array_items(text: TextIO) -> Iterator[Any]:
+    """Items of a JSON array as a stream, then an error if it breaks off."""
+    while text.read(1) != "[":  # the caller has seen it
+        pass
+    part, at, size = "", 0, _CHUNK
+    while True:
+        at = _after_blanks(part, at)
+        if part.startswith("]", at):
+            return
         try:
-            yield from ijson.items(recoded, "item", use_float=True)
-        except ijson.JSONError as error:
-            yield ClassifierError(f"The file breaks off here: {error}")
+            item, end = _JSON.raw_decode(part, at)
+            end = _after_blanks(part, end)
+            if part[end : end + 1] not in (",", "]"):
+                raise ValueError("expected ',' or ']' behind it")
+        except (ValueError, RecursionError) as error:
+            more = "" if isinstance(error, RecursionError) or len(part) - at > MAX_LINE else text.read(size)
+            if not more:
+                yield ClassifierError(f"The file breaks off here ({error}): {part[at : at + 200]}")
+                return
+            part, at, size = part[at:] + more, 0, 2 * size
+        else:
+            yield item
+            at, size = end + (part[end] == ","), _CHUNK
 
-    return _from_objects(objects(), encoding, source.name, looked_at)
+
+def _shallow(item: Any) -> Any:
+    """The item, or an error where its values nest so deep that it could not be written again."""
+    level = [item]
+    for _ in range(MAX_NESTING):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return item
+    return ClassifierError(f"The row nests lists over {MAX_NESTING} deep; it is no message.")
 
 
 def _from_objects(objects: Iterator[Any], encoding: str, name: str, looked_at: int | None) -> Content:
     """Columns are the keys of the first objects; a later object with others gets an error that holds them."""
-    first = [{"text": item} if isinstance(item, str) else item for item in islice(objects, looked_at)]
+    objects = ({"text": item} if isinstance(item, str) else _shallow(item) for item in objects)
+    first = list(islice(objects, looked_at))
     columns = list(dict.fromkeys(key for item in first if isinstance(item, dict) for key in item))
     if not columns:
         problem = next((str(item) for item in first if isinstance(item, ClassifierError)), "it holds no objects")
@@ -159,8 +196,6 @@ def _from_objects(objects: Iterator[Any], encoding: str, name: str, looked_at: i
     def rows() -> Iterator[Row]:
         known = set(columns)
         for item in chain(first, objects):
-            if isinstance(item, str):
-                item = {"text": item}
             if isinstance(item, dict):
                 extra = {key: value for key, value in item.items() if key not in known}
                 error = f"Unknown keys, left out: {json.dumps(extra, default=str)[:200]}" if extra else ""
@@ -172,73 +207,20 @@ def _from_objects(objects: Iterator[Any], encoding: str, name: str, looked_at: i
     return Content(columns, rows(), encoding)
 
 
-#: What openpyxl raises for damaged workbooks; a fault in their XML is a SyntaxError.
-_DAMAGED_XLSX = (zipfile.BadZipFile, zlib.error, SyntaxError, KeyError, TypeError, ValueError, EOFError, OSError)
-
-
-def _undamaged(items: Iterator[Any], name: str, damages: tuple[type[Exception], ...]) -> Iterator[Any]:
-    """The items of a library's reader, whose own errors become a sentence."""
-    try:
-        yield from items
-    except damages as error:
-        raise ClassifierError(f"{name!r} is damaged inside ({error}); export it again.") from None
-
-
-def read_xlsx(source: Source) -> Content:
-    """The first sheet of an Excel workbook that holds anything; formulas by their stored values."""
-    import openpyxl
-
-    file = source.seekable()
-    try:
-        with zipfile.ZipFile(file) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-            if unpacked > max(BOMB_FLOOR, BOMB_FACTOR * (source.size or len(source.sample))):
-                raise ClassifierError(f"{source.name!r} unpacks to over {BOMB_FACTOR} times its size; save it again.")
-        workbook = openpyxl.load_workbook(file, read_only=True, data_only=True)
-    except ClassifierError:
-        raise
-    except _DAMAGED_XLSX as error:
-        raise ClassifierError(
-            f"{source.name!r} is no Excel workbook ({error}); open it in Excel and save it as .xlsx."
-        ) from None
-
-    def sheet_rows(sheet: Any) -> Iterator[Row]:
-        for cells in _undamaged(sheet.iter_rows(values_only=True), source.name, _DAMAGED_XLSX):
-            filled = [number for number, cell in enumerate(cells, 1) if cell is not None]
-            if filled:
-                yield Row(list(cells[: filled[-1]]))
-
-    for sheet in workbook.worksheets:
-        rows = sheet_rows(sheet)
-        first = list(islice(rows, 50))
-        if first:
-            width = Counter(len(row.cells) for row in first).most_common(1)[0][0]
-            columns, rest, notes = _with_header(chain(first, rows), min(width, 2))
-            if len(workbook.worksheets) > 1:
-                notes = (*notes, f"Read the sheet {sheet.title!r} of {len(workbook.worksheets)}.")
-            return Content(columns, _padded(rest, len(columns)), notes=notes)
-    raise ClassifierError(f"{source.name!r} has no filled sheet; give one with at least one message.")
+def read_xlsx(source: Source, max_bytes: int | None = None) -> Content:
+    """The sheet of an Excel workbook that holds the messages."""
+    sheet = find_sheet(source, max_bytes)
+    widths = sorted((len(row.cells) for row in sheet.first), reverse=True)
+    width = widths[len(widths) // 5]  # many rows are narrower, for a sheet leaves out empty cells at the end
+    # Lines before the header may have two cells, such as "Exported by | Max"; a header may leave a column unnamed.
+    named, rows, notes = _with_header(chain(sheet.first, sheet.rest), math.ceil(0.75 * width))
+    columns = [*named, *[None] * (width - len(named))]
+    return Content(columns, _padded(rows, len(columns)), notes=(*notes, sheet.note) if sheet.note else notes)
 
 
 def _padded(rows: Iterator[Row], columns: int) -> Iterator[Row]:
     """Rows of a sheet, which leaves out empty cells at the end."""
     return _fitted((Row(row.cells + [None] * (columns - len(row.cells))) for row in rows), columns)
-
-
-def read_parquet(source: Source) -> Content:
-    """Parquet, in batches."""
-    pyarrow, parquet = import_parquet()
-    try:
-        file = parquet.ParquetFile(source.seekable())
-    except (pyarrow.ArrowInvalid, OSError) as error:
-        raise ClassifierError(f"{source.name!r} is no readable Parquet file ({error}); export it again.") from None
-    batches = _undamaged(file.iter_batches(batch_size=2048), source.name, (pyarrow.ArrowException, OSError))
-    rows = (
-        Row(list(cells))
-        for batch in batches
-        for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True)
-    )
-    return Content(file.schema_arrow.names, rows)
 
 
 READERS: dict[str, Callable[..., Content]] = {

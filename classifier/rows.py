@@ -19,8 +19,15 @@ SAMPLE_ROWS = 1000
 #: three are never labels, so a row that holds one is a header.
 TEXT_NAMES = (
     "text", "message", "body", "review", "comment", "complaint", "feedback", "content", "narrative", "question",
-    "description", "utterance", "query", "request", "inquiry", "enquiry", "ticket", "note", "subject", "title",
+    "description", "utterance", "query", "request", "inquiry", "enquiry", "nachricht", "kommentar", "anfrage",
+    "beschreibung", "commentaire", "mensaje", "comentario", "ticket", "note", "subject", "title",
 )  # fmt: skip
+
+#: Words that make a name one of something beside the message, as in "Review Username" or "content_type".
+_BESIDE = {"id", "name", "username", "type", "date", "time", "timestamp", "created", "updated"}
+
+#: The same at a name's end: a "comment author" is a person, a "user message" a message.
+_PEOPLE = {"user", "author", "requester", "reviewer", "commenter", "sender"}
 
 
 class Row(NamedTuple):
@@ -172,10 +179,12 @@ def open_rows(
         opened = closing.enter_context(Source(source, max_bytes))
         format = opened.format()
         reader: Callable[..., Content] = READERS[format]
-        options: dict[str, Any] = {"delimiter": delimiter} if format == "csv" else {}
+        options: dict[str, Any] = {"max_bytes": max_bytes} if format in ("xlsx", "parquet") else {"encoding": encoding}
+        if format == "csv":
+            options["delimiter"] = delimiter
         if all_keys and format in ("json", "jsonl"):
             options["looked_at"] = None
-        found = reader(opened, **options) if format in ("xlsx", "parquet") else reader(opened, encoding, **options)
+        found = reader(opened, **options)
         columns = unique_names(found.columns)
         rows = _limited(found.rows, max_rows, opened.name)
         preview = list(islice(rows, SAMPLE_ROWS))
@@ -216,7 +225,10 @@ def unique_names(names: Sequence[Any]) -> tuple[str, ...]:
 
 
 def find_text_column(columns: Sequence[str], rows: Sequence[Row], chosen: str | None, name: str) -> str:
-    """The column with the messages: the chosen one, else by its name, else the one with the most words a cell.
+    """The column with the messages: the chosen one, else by its whole name, by a part of it, or by its cells.
+
+    Of several columns whose names hold that of a text column, and of all where no name does, it is the one with the
+    most words a cell.
 
     Args:
         columns: Names of the columns.
@@ -234,16 +246,25 @@ def find_text_column(columns: Sequence[str], rows: Sequence[Row], chosen: str | 
         return chosen
     words = {column: _mean_words([row.cells[at] for row in rows]) for at, column in enumerate(columns)}
     plain = {column: re.sub(r"[^a-z]", "", column.lower()) for column in columns}
-    for matches in (lambda known, own: own == known, lambda known, own: known in own):
-        for known in TEXT_NAMES:
-            for column in columns:
-                # A column of that name with one word a cell is an id or a category, such as message_type.
-                if matches(known, plain[column]) and (words[column] >= 2 or len(columns) == 1):
-                    return column
-    wordiest = max(columns, key=words.__getitem__)
+    # A column with such a name and one word a cell is an id or a category, as a column "comment" of yes and no.
+    wordy = [column for column in columns if words[column] >= 2 or len(columns) == 1]
+    for known in TEXT_NAMES:
+        for column in wordy:
+            if plain[column] == known:
+                return column
+    partly = [
+        column for column in wordy if any(known in plain[column] for known in TEXT_NAMES) and not _is_beside(column)
+    ]
+    wordiest = max(partly or columns, key=words.__getitem__)
     if words[wordiest] == 0:
         raise ClassifierError(f"No column of {name!r} holds texts; name the right one of {listed}.")
     return wordiest
+
+
+def _is_beside(name: str) -> bool:
+    """Whether a column's name says that it is about the message rather than the message itself."""
+    words = [word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", name)]
+    return not _BESIDE.isdisjoint(words) or words[-1] in _PEOPLE
 
 
 def _mean_words(cells: Sequence[Any]) -> float:

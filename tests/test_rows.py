@@ -217,6 +217,27 @@ def test_a_table_of_numbers_has_no_text_column(write):
         open_table(write("a,b\n1,2\n3,4\n"))
 
 
+@pytest.mark.parametrize(
+    ("header", "cells", "found"),
+    [
+        (
+            "Review Username,Review Title,Review Content",
+            "Jane Doe,Great stuff really,the card was stolen and nobody helped",
+            "Review Content",
+        ),
+        ("Requester,Was ist passiert", "Jane Doe,die Karte wurde gestohlen", "Was ist passiert"),
+        ("content_type,customer_words", "text and html,the card was stolen", "customer_words"),
+        ("user_message,agent_notes_id", "please refund me now,seen by our agent Max on Monday", "user_message"),
+        ("CommentAuthor,CommentText", "Jane Maria van Doe,my card is lost", "CommentText"),
+        ("Antwort,Nachricht", "wir haben Ihnen das Geld gestern schon überwiesen,Geld zurück bitte", "Nachricht"),
+        ("respuesta,mensaje", "le devolvimos el dinero ayer por la tarde,quiero mi dinero", "mensaje"),
+        ("incident_description,history", "my card is lost,opened then moved then closed again", "incident_description"),
+    ],
+)
+def test_a_name_about_the_message_is_not_taken_for_its_column(write, header, cells, found):
+    assert read(write(f"{header}\n" + f"{cells}\n" * 5))[0].text_column == found
+
+
 # Other formats
 
 
@@ -247,6 +268,35 @@ def test_json_that_breaks_off_keeps_what_was_whole(write):
     _, rows = read(path)
     assert rows[0].cells == ["my card is lost"]
     assert "breaks off" in rows[1].error
+
+
+def test_a_json_array_is_read_across_the_parts_it_comes_in(write):
+    items = [{"n": number, "text": f'say "[{number}]", please' + " x" * (number % 700)} for number in range(1000)]
+    assert [row.cells for row in read(write(json.dumps(items, indent=1), "a.json"))[1]] == [
+        list(item.values()) for item in items
+    ]
+
+
+def test_json_lines_under_the_name_of_json_break_at_line_ends_only(write):
+    lines = [json.dumps({"text": f"my{sign}card is lost"}, ensure_ascii=False) for sign in "\u2028\x85"]
+    assert texts(write("\n".join(lines), "a.json")) == ["my\u2028card is lost", "my\x85card is lost"]
+
+
+def test_numbers_that_are_none_are_missing_in_json(write):
+    objects = [{"n": number, "text": "NaN of my card"} for number in (1.5, float("nan"), float("-inf"))]
+    for path in (
+        write(json.dumps(objects), "a.json"),
+        write("\n".join(map(json.dumps, objects)), "a.jsonl"),
+    ):
+        assert [row.cells for row in read(path)[1]] == [[n, "NaN of my card"] for n in (1.5, None, None)]
+
+
+@pytest.mark.parametrize("depth", [150, 200_000])
+def test_brackets_without_end_are_an_error_of_their_row(write, depth):
+    good = '{"text": "my card is lost"}'
+    deep = '{"text": "my card is lost", "more": ' + "[" * depth + "]" * depth + "}"
+    assert [bool(error) for error in errors(write(f"{good}\n{deep}\n{good}", "a.jsonl"))] == [False, True, False]
+    assert [bool(error) for error in errors(write(f"[{good}, {deep}]", "a.json"))] == [False, True]
 
 
 def test_one_json_object_is_refused(write):
