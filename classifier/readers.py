@@ -9,15 +9,23 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, TextIO
 
-from .delimited import NO_DELIMITER, find_delimiter, records, shape
+from .delimited import (
+    MAX_LINE,
+    NO_DELIMITER,
+    Dialect,
+    find_dialect,
+    given_delimiter,
+    quoting,
+    records,
+    shape,
+    told_delimiter,
+)
 from .errors import ClassifierError
+from .headers import is_header, is_title
 from .parquet import read_parquet
-from .rows import SAMPLE_ROWS, TEXT_NAMES, Content, Row
+from .rows import SAMPLE_ROWS, Content, Row
 from .sheets import find_sheet
 from .sources import Source
-
-#: Characters of one line; what is longer is damage.
-MAX_LINE = 1 << 20
 
 
 def _bounded(text: Any, name: str) -> Iterator[str]:
@@ -28,12 +36,12 @@ def _bounded(text: Any, name: str) -> Iterator[str]:
 
 
 def _fitted(rows: Iterator[Row], columns: int) -> Iterator[Row]:
-    """Rows with as many cells as there are columns; the others get an error."""
+    """Rows with as many cells as there are columns; the others get an error, unless only empty cells are too many."""
     for row in rows:
         cells, error = row
         count = len(cells)
         if count != columns:
-            if not error:
+            if not error and (count < columns or any(cell not in (None, "") for cell in cells[columns:])):
                 error = f"The row has {count} cells, the header has {columns}."
                 if count > columns:
                     error += f" Left out: {' | '.join(map(str, cells[columns:]))[:200]}"
@@ -41,56 +49,52 @@ def _fitted(rows: Iterator[Row], columns: int) -> Iterator[Row]:
         yield row
 
 
-def _is_header(cells: Sequence[Any]) -> bool:
-    """Whether a first row names columns: short names without numbers or sentences."""
-    if _names_text(cells):
-        return True
-    names = [str(cell).strip() for cell in cells if cell is not None and str(cell).strip()]
-    # Beside other columns one may ask "Timely response?"; alone that is a message.
-    return len(names) * 2 > len(cells) and all(
-        len(name) <= 100
-        and len(name.split()) <= 5
-        and not re.search(r"^[\d.,:/-]+$", name)
-        and (name[-1] not in ".!?" or (len(cells) > 1 and name[-1] == "?" and len(name.split()) <= 3))
-        for name in names
-    )
-
-
-def _names_text(cells: Sequence[Any]) -> bool:
-    """Whether one of the cells is just the name of a text column, one that is no category as "complaint" may be."""
-    return any(isinstance(cell, str) and cell.strip("\ufeff \t").lower() in TEXT_NAMES[:3] for cell in cells)
-
-
 def _with_header(rows: Iterator[Row], width: int) -> tuple[Sequence[Any], Iterator[Row], tuple[str, ...]]:
-    """Names of the columns, the rows below, and notes; skips lines before the header that have fewer cells."""
-    skipped: list[Row] = []
-    for row in islice(rows, 20):
-        if _names_text(row.cells):  # also where rows end in a delimiter, and so have a cell more
-            row = Row(row.cells + [None] * (width - len(row.cells)))
-        if len(row.cells) >= width:
-            notes = (f"Skipped {len(skipped)} line(s) before the header.",) if skipped else ()
-            if _is_header(row.cells):
-                return row.cells, rows, notes
-            return [None] * len(row.cells), chain([row], rows), (*notes, "No header found: columns are numbered.")
-        skipped.append(row)
-    return [None] * width, chain(skipped, rows), ("No header found: columns are numbered.",)
+    """Names of the columns, the rows below, and notes; skips lines before the header."""
+    first = list(islice(rows, 50))
+    for number, (cells, _) in enumerate(first[:20]):
+        below = first[number + 1 :]
+        if is_header(cells, below, width):
+            named = max((at for at, cell in enumerate(cells, 1) if cell not in (None, "")), default=0)
+            names = [*cells, *[None] * (width - len(cells))][: max(width, named)]
+            return names, chain(below, rows), _skipped(number)
+        if len(cells) >= width and not is_title(cells, below):
+            break
+    start = next((number for number, row in enumerate(first[:20]) if len(row.cells) >= width), 0)
+    columns = max(width, len(first[start].cells)) if first else width
+    notes = (*_skipped(start), "No header found: columns are numbered.")
+    return [None] * columns, chain(first[start:], rows), notes
+
+
+def _skipped(lines: int) -> tuple[str, ...]:
+    return (f"Skipped {lines} line(s) before the header.",) if lines else ()
 
 
 def read_csv(source: Source, encoding: str | None, delimiter: str | None = None) -> Content:
     """CSV of any delimiter, quoting and encoding."""
     encoding = source.encoding(encoding)
-    decoded = source.sample[: 1 << 20].decode(encoding, "replace")
-    delimiter = delimiter or find_delimiter(decoded, complete=len(source.sample) < 1 << 20)
-    width, _ = shape(decoded, delimiter, len(source.sample) < 1 << 20)
-    found = records(_bounded(source.text(encoding), source.name), delimiter)
-    columns, rows, notes = _with_header(found, width)
-    shown = None if delimiter == NO_DELIMITER else delimiter
+    sample, complete = source.sample[: 1 << 20].decode(encoding, "replace"), len(source.sample) < 1 << 20
+    lines = _bounded(source.text(encoding), source.name)
+    told, below = told_delimiter(sample)
+    if told:
+        next(lines)
+    chosen = given_delimiter(delimiter) if delimiter is not None else told
+    dialect = quoting(below, chosen) if chosen else find_dialect(below, complete)
+    width, _ = shape(below, dialect, complete)
+    columns, rows, notes = _with_header(records(lines, dialect), width)
+    shown = None if dialect.delimiter == NO_DELIMITER else dialect.delimiter
     return Content(columns, _fitted(rows, len(columns)), encoding, shown, notes)
 
 
-def read_text(source: Source, encoding: str | None) -> Content:
-    """Plain text: a message a line."""
+def read_text(source: Source, encoding: str | None, delimiter: str | None = None) -> Content:
+    """Plain text: a message a line, unless a delimiter is given, or Excel has saved a table as "Unicode text"."""
     encoding = source.encoding(encoding)
+    if delimiter is None and encoding.startswith("utf-16"):
+        sample = source.sample[: 1 << 20].decode(encoding, "replace")
+        cells, share = shape(sample, Dialect("\t"), len(source.sample) < 1 << 20)
+        delimiter = "\t" if cells > 1 and share >= 0.9 else None
+    if delimiter is not None:
+        return read_csv(source, encoding, delimiter)
     lines = (line.strip("\r\n") for line in _bounded(source.text(encoding), source.name))
     rows = (Row([line.replace("\0", "")], "The row holds NUL bytes." if "\0" in line else "") for line in lines if line)
     return Content(["text"], rows, encoding)

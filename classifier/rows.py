@@ -133,7 +133,7 @@ def open_table(
     Args:
         source: A path, any URL that fsspec knows (``s3://...``, ``hf://...``), or ``"-"`` for standard input.
         text_column: The column with the messages; found by its name, then by content, if None.
-        delimiter: Of a CSV file; detected if None.
+        delimiter: Of a CSV file; detected if None. Given for a text file, it makes a table of that.
         encoding: Of a text format; detected if None.
         max_bytes: Refuse files that are longer than this when uncompressed.
         max_rows: Refuse files with more rows than this.
@@ -180,7 +180,7 @@ def open_rows(
         format = opened.format()
         reader: Callable[..., Content] = READERS[format]
         options: dict[str, Any] = {"max_bytes": max_bytes} if format in ("xlsx", "parquet") else {"encoding": encoding}
-        if format == "csv":
+        if format in ("csv", "text"):
             options["delimiter"] = delimiter
         if all_keys and format in ("json", "jsonl"):
             options["looked_at"] = None
@@ -192,7 +192,7 @@ def open_rows(
             raise ClassifierError(f"{opened.name!r} has no rows; give a file with at least one message.")
         return Table(
             name=opened.name,
-            format=format,
+            format="csv" if found.delimiter else format,
             columns=columns,
             encoding=found.encoding,
             delimiter=found.delimiter,

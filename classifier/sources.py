@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import codecs
 import gzip
 import hashlib
 import io
 import re
 import shutil
+import stat
 import sys
 import tempfile
 import zlib
 from contextlib import ExitStack
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
+from .encoding import detect_encoding, given_encoding
 from .errors import ClassifierError
 
 #: Bytes at the beginning that format and encoding are detected on.
@@ -49,13 +50,6 @@ MAGIC = {
     b"7z\xbc\xaf": "a 7-Zip archive; unpack it",
     b"Rar!": "a RAR archive; unpack it",
 }
-
-
-#: Encodings that exports come in when they are neither UTF-8 nor UTF-16.
-CODE_PAGES = (
-    "cp1252", "cp1250", "cp1251", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257", "koi8_r",
-    "cp932", "euc_jp", "gb18030", "big5", "cp949",
-)  # fmt: skip
 
 
 class _Counted(io.RawIOBase):
@@ -132,9 +126,11 @@ class Source:
         import fsspec
 
         try:
+            if _is_pipe(self.path):  # fsspec wants files in which one can go back
+                return self._closing.enter_context(Path(self.path).open("rb"))
             return cast(BinaryIO, self._closing.enter_context(fsspec.open(self.path, "rb")))
         except (OSError, ValueError, ImportError) as error:
-            reason = getattr(error, "strerror", None) or error
+            reason = str(getattr(error, "strerror", None) or error).rstrip(".")
             raise ClassifierError(f"{self.path!r} cannot be opened: {reason}. Check the path.") from None
 
     def __enter__(self) -> Source:
@@ -171,6 +167,8 @@ class Source:
         magic = next((kind for start, kind in MAGIC.items() if self.sample.startswith(start)), None)
         if magic not in (None, *ENDINGS.values()):
             raise ClassifierError(f"{self.name!r} is {magic}.")
+        if magic is None:
+            self._refuse_markup(named)
         if magic != named and (magic or named in ("xlsx", "parquet")):
             what = f"holds {magic} data" if magic else f"is no {named} file inside"
             if named or not magic:
@@ -182,17 +180,22 @@ class Source:
         start = self.sample.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
         return "json" if start == b"[" else "jsonl" if start == b"{" else "csv"
 
+    def _refuse_markup(self, named: str | None) -> None:
+        """Some exports called .xls are web pages; a message of a text file may begin with a tag."""
+        start = self.sample[:1000].replace(b"\0", b"").lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").lower()
+        if start.startswith((b"<!doctype", b"<html", b"<?xml")) or (start.startswith(b"<table") and named != "text"):
+            raise ClassifierError(
+                f"{self.name!r} holds a web page or XML; open it in Excel and save it as CSV or .xlsx."
+            )
+
     def encoding(self, chosen: str | None) -> str:
         """The encoding of a text, the chosen one if there is one.
 
         Raises:
-            ClassifierError: There is no encoding of that name, or the content is no text.
+            ClassifierError: There is no such encoding of texts, or the content is no text.
         """
         if chosen is not None:
-            try:
-                return codecs.lookup(chosen).name
-            except LookupError:
-                raise ClassifierError(f"There is no encoding {chosen!r}; use for instance utf-8 or cp1252.") from None
+            return given_encoding(chosen, self.sample)
         encoding = detect_encoding(self.sample)
         text = self.sample[: 1 << 16].decode(encoding, "replace")
         control = sum(ord(sign) < 32 and sign not in "\t\r\n\f\x1e\x1f\x01" for sign in text)
@@ -206,6 +209,15 @@ class Source:
         return io.TextIOWrapper(self.stream, encoding=encoding, errors=errors, newline="")
 
 
+def _is_pipe(path: str) -> bool:
+    """Whether a path is a pipe or a device, such as /dev/stdin or what a shell writes for `<(zcat export.gz)`."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
+        return False  # also a URL
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
 def _size(raw: Any) -> int | None:
     """Bytes of an opened file; None for pipes."""
     size = getattr(raw, "size", None)
@@ -216,42 +228,3 @@ def _size(raw: Any) -> int | None:
     finally:
         if raw.seekable():
             raw.seek(0)
-
-
-def _as_cp1252(error: UnicodeError) -> tuple[str, int]:
-    assert isinstance(error, UnicodeDecodeError)
-    return error.object[error.start : error.end].decode("cp1252", "replace"), error.end
-
-
-codecs.register_error("classifier.cp1252", _as_cp1252)
-
-
-def detect_encoding(sample: bytes) -> str:
-    """The encoding of a text by its first bytes: marks, then UTF-16 without mark, UTF-8, statistics, cp1252."""
-    for mark, name in (
-        (codecs.BOM_UTF8, "utf-8-sig"),
-        (codecs.BOM_UTF32_LE, "utf-32"),
-        (codecs.BOM_UTF32_BE, "utf-32"),
-        (codecs.BOM_UTF16_LE, "utf-16"),
-        (codecs.BOM_UTF16_BE, "utf-16"),
-    ):
-        if sample.startswith(mark):
-            return name
-    half = len(sample) / 2
-    even, odd = sample[::2].count(0), sample[1::2].count(0)
-    if max(even, odd) > 0.4 * half and min(even, odd) < 0.1 * half:
-        return "utf-16-le" if odd > even else "utf-16-be"
-    text = codecs.getincrementaldecoder("utf-8")("replace").decode(sample)
-    wrong, right = text.count("\ufffd"), sum(sign > "\x7f" for sign in text) if not sample.isascii() else 0
-    if wrong == 0 or right - wrong > 10 * wrong:
-        return "utf-8"
-    from charset_normalizer import from_bytes
-
-    telling = b"\n".join(dict.fromkeys(line for line in sample.splitlines() if not line.isascii()))[: 1 << 16]
-    best, *others = from_bytes(telling, cp_isolation=list(CODE_PAGES)) or [None]
-    # Pages that read the sample alike are one match, those of neighbours differ in a few signs only: the most
-    # frequent page, unless another is clearly better.
-    western = next((match for match in (best, *others) if match and "cp1252" in match.could_be_from_charset), None)
-    if best is None or (western and western.chaos < best.chaos + 0.2 and western.coherence > best.coherence - 0.15):
-        return "cp1252"
-    return best.encoding

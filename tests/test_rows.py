@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from classifier.delimited import NO_DELIMITER, find_delimiter
+from classifier.delimited import NO_DELIMITER, find_dialect
 from classifier.errors import ClassifierError
 from classifier.rows import open_table, unique_names
 from classifier.sources import detect_encoding
@@ -127,7 +127,7 @@ def test_delimiter_is_detected(write, delimiter):
 def test_a_list_of_messages_with_commas_is_one_column(write):
     lines = ["Hello, I lost my card", "Please, help", "Thanks, all good", "no comma here"]
     path = write("message\n" + "\n".join(lines))
-    assert find_delimiter("message\n" + "\n".join(lines)) == NO_DELIMITER
+    assert find_dialect("message\n" + "\n".join(lines)).delimiter == NO_DELIMITER
     assert texts(path) == lines
 
 
