@@ -16,8 +16,9 @@ from .estimates import encoder_config, encoder_parameters, estimate, rate_of_run
 from .folder import EMBEDDED, REPORT, read_json
 from .hub import push
 from .predict import Classifier
-from .rows import find_text_column, open_rows
+from .rows import open_rows
 from .settings import preset
+from .text_column import find_text_column
 from .trainer import Trainer
 from .uploads import Uploads
 

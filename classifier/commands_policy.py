@@ -157,7 +157,8 @@ def _texts(path: str) -> list[str]:
 
 def _earlier_results(path: str, text_column: str | None) -> Iterator[tuple[int, str, dict[str, Any], str]]:
     """Number, message, probabilities and earlier action of each result in a file; rows with an error are left out."""
-    from .rows import TEXT_NAMES, open_table
+    from .rows import open_table
+    from .text_column import TEXT_NAMES
 
     if not Path(path).is_file():
         raise ClassifierError(f"There is no file {path!r}; give one that `score` wrote.")

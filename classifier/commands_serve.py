@@ -50,7 +50,7 @@ def add_commands(add: AddCommand) -> None:
     score.add_argument(
         "--format", help="of the output: csv, tsv, jsonl, json, xlsx or parquet; by its ending otherwise"
     )
-    score.add_argument("--delimiter", help="of CSV input; detected if left out")
+    score.add_argument("--delimiter", help="of CSV input: one sign, or tab; detected if left out")
     score.add_argument("--encoding", help="of the input; detected if left out")
     score.add_argument("--resume", action="store_true", help="go on where a run that was stopped or killed came to")
     score.add_argument("--stream", action="store_true", help="answer the lines of standard input as they come")

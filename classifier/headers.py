@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from .rows import TEXT_NAMES, Row
+from .rows import Row
+from .text_column import TEXT_NAMES
 
 #: A number, a date or a time, with signs, a time zone or AM and PM.
 _NUMBER = re.compile(r"[-+]?\d[\d.,:/ +-]*(T[\d:.]+)?Z?( ?[AP]M)?( [A-Z]{2,4}([+-]\d+)?)?", re.IGNORECASE)

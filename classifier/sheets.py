@@ -9,8 +9,9 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from .errors import ClassifierError
-from .rows import TEXT_NAMES, Row
+from .rows import Row
 from .sources import Source
+from .text_column import TEXT_NAMES
 from .unpacked import Unpacked, undamaged
 
 #: Rows of the largest sheet. A row number beyond it is damage, up to which openpyxl would give empty rows.

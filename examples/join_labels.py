@@ -25,8 +25,9 @@ DATA = ROOT / "examples/data"
 sys.path.insert(0, str(ROOT))
 
 from classifier.errors import ClassifierError  # noqa: E402
-from classifier.rows import Row, find_text_column, open_table  # noqa: E402
+from classifier.rows import Row, open_table  # noqa: E402
 from classifier.tables import read_table  # noqa: E402
+from classifier.text_column import find_text_column  # noqa: E402
 
 
 def text_hash(text: str) -> str:
