@@ -79,6 +79,9 @@ _FAMILY = _words(
     "Pereira Petrov Popescu Ramos Reddy Reyes Robertson Rossi Sahin Santos Sato Schmidt Sharma Silva Singh Suzuki "
     "Taylor Tran Usman Wang Williams Wood Wu Yamamoto Yılmaz Zhao"
 )
+#: Shorter ones are amounts, hours or days, which can matter.
+_LONG_NUMBER = re.compile(r"\d{4,}")
+
 _INTRODUCTIONS = ("Hi, {} here. ", "My name is {}. ", "This is {}. ", "{} here, ", "Hello, I am {}. ", "Hi! I'm {}. ")
 _SIGNATURES = (" Regards, {}", " {}", " Thanks, {}", " - {}", "\n{}", " Best wishes, {}")
 
@@ -95,6 +98,7 @@ class NoiseSettings(BaseModel):
         casing: Share that become all lower case, all capitals or randomly cased.
         punctuation: Share that lose their punctuation.
         names: Share to which the writer's name is added, so that answers come to depend on none.
+        numbers: Share whose long numbers (of orders, phones, accounts) become others, for the same reason.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -107,10 +111,13 @@ class NoiseSettings(BaseModel):
     casing: float = Field(default=0.2, ge=0, le=1)
     punctuation: float = Field(default=0.3, ge=0, le=1)
     names: float = Field(default=0.08, ge=0, le=1)
+    numbers: float = Field(default=0.2, ge=0, le=1)
 
 
 #: The noise of evaluation copies: every message is altered, harder than in training.
-EVALUATION_NOISE = NoiseSettings(rate=1.0, typos=0.8, strength=0.06, slang=0.3, markers=0.3, casing=0.3, names=0.0)
+EVALUATION_NOISE = NoiseSettings(
+    rate=1.0, typos=0.8, strength=0.06, slang=0.3, markers=0.3, casing=0.3, names=0.0, numbers=0.0
+)
 
 
 def add_noise(text: str, rng: random.Random, settings: NoiseSettings, tone: str | None = None) -> str:
@@ -134,6 +141,8 @@ def add_noise(text: str, rng: random.Random, settings: NoiseSettings, tone: str 
         noisy = (
             rng.choice(_INTRODUCTIONS).format(name) + noisy if ahead else noisy + rng.choice(_SIGNATURES).format(name)
         )
+    if settings.numbers and rng.random() < settings.numbers:
+        noisy = _LONG_NUMBER.sub(lambda found: "".join(rng.choice("0123456789") for _ in found[0]), noisy)
     if rng.random() < settings.slang:
         noisy = _SLANG_PATTERN.sub(lambda found: _SLANG[found[0].lower()], noisy)
     if rng.random() < settings.typos:

@@ -1,4 +1,5 @@
 import random
+import re
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +8,7 @@ from classifier.data import Examples, noisy_copy
 from classifier.desks import SUPPORT
 from classifier.noise import EVALUATION_NOISE, NoiseSettings, add_noise
 
-OFF = NoiseSettings(rate=1, typos=0, slang=0, markers=0, casing=0, punctuation=0, names=0)
+OFF = NoiseSettings(rate=1, typos=0, slang=0, markers=0, casing=0, punctuation=0, names=0, numbers=0)
 
 
 def only(**kinds):
@@ -78,6 +79,15 @@ def test_a_noisy_copy_keeps_labels_and_row_noise_is_independent_of_other_rows():
     assert noisy_copy(examples, SUPPORT, seed=1).texts == copy.texts
     assert noisy_copy(examples, SUPPORT, seed=2).texts != copy.texts
     assert noisy_copy(examples.take([0]), SUPPORT, seed=1).texts[0] == copy.texts[0]
+
+
+def test_long_numbers_become_others_and_short_ones_stay():
+    rng, found = random.Random(0), set()
+    for _ in range(50):
+        noisy = add_noise("order 40-22817 of 12.50 in 2 days", rng, only(numbers=1.0))
+        assert re.fullmatch(r"order 40-\d{5} of 12\.50 in 2 days", noisy)
+        found.add(noisy)
+    assert len(found) > 40
 
 
 def test_names_of_many_places_stand_before_or_behind_the_message():
