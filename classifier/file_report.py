@@ -52,18 +52,19 @@ def progress(job: Job, place: int) -> str:
     """
     over = job.state in FINAL
     icon, word, tone = _STATES[job.state]
-    if job.stop.is_set() and not over:
+    stopping = job.stop.is_set() and not over
+    if stopping:
         word = "Stopping after this part"
     done, share = job.progress, _share(job)
     told = []
     if done:
         told = [rows_done(job), f"{done.rows_per_second:,.0f} rows/s", f"{done.errors / done.rows:.1%} errors"]
-        if job.state == RUNNING and done.seconds_left is not None:
+        if job.state == RUNNING and not stopping and done.seconds_left is not None:
             told.append(f"{_duration(done.seconds_left)} left")
     if not over and place:
         told.append(f"{place} file(s) came before and take turns with it")
     reason = f'<p class="notice tone-bad">{escape(job.error)}</p>' if job.error else ""
-    stay = "Its results are found by this id." if over else "You may close this page: the work goes on."
+    stay = "Its results are found by this id." if over or stopping else "You may close this page: the work goes on."
     return (
         f'<section class="job tone-{tone}"><p><span aria-hidden="true">{icon}</span> <b>{word}</b> '
         f"{escape(' · '.join([job.name, *told]))}</p>"

@@ -127,11 +127,19 @@ class _PolicyTab:
             elem_id="policy-terms",
         )
         self._place_for_faults(self.terms)
-        table: dict[str, Any] = {"type": "array", "static_columns": [0], "wrap": True, "buttons": []}
+        table: dict[str, Any] = {
+            "type": "array",
+            "static_columns": [0],
+            "wrap": True,
+            "buttons": [],
+            "max_height": 2000,
+        }
+        choices = max(1, len(self.original.costs))
         self.costs = gr.Dataframe(
             form.cost_rows(self.original),
             headers=["Chosen \\ right", *(Label(name).title for name in self.original.costs)],
             label="Cost of choosing one action (row) where another was right (column)",
+            column_widths=["28%", *[f"{72 / choices:.0f}%"] * choices],  # else a phone cuts the last column off
             visible=bool(self.original.costs),
             elem_id="policy-costs",
             **table,
