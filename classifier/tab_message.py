@@ -57,8 +57,8 @@ def message_tab(service: Service, analyzed: gr.State) -> None:
     reset = f"() => {{ document.querySelector('#message textarea').focus(); return {empty}; }}"
     clear.click(None, None, [message, *shown], js=reset, api_visibility="private")
     # A late answer would stand beside an empty box.
-    late = [*answering, explaining]
-    clear.click(lambda: None, None, analyzed, cancels=late, queue=False, api_visibility="private")
+    clear.click(None, cancels=[*answering, explaining], queue=False, api_visibility="private")
+    clear.click(lambda: None, None, analyzed, queue=False, show_progress="hidden", api_visibility="private")
 
 
 def _question() -> tuple[gr.Textbox, gr.Button, gr.Button]:
