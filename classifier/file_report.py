@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .file_summary import LENGTHS, ScoredRow, Summary
-from .jobs import DONE, FAILED, RUNNING, STOPPED, WAITING, Job
-from .page import escape
+from .jobs import DONE, FAILED, FINAL, RUNNING, STOPPED, WAITING, Job
+from .page import action_label, escape, task_title
+from .policy import Policy
 from .rows import Table
 from .tasks import Label, TaskSet
 
@@ -39,7 +40,7 @@ def facts(table: Table, rows: int) -> str:
 def preview(table: Table, rows: int = 5) -> str:
     """The first rows of a file, the text column marked."""
     marked = [f"{name} (classified)" if name == table.text_column else name for name in table.columns]
-    return _table(marked, [[_short(cell) for cell in row.cells] for row in table.preview[:rows]])
+    return _table(marked, [[_cell(_short(cell)) for cell in row.cells] for row in table.preview[:rows]])
 
 
 def progress(job: Job, place: int) -> str:
@@ -49,19 +50,21 @@ def progress(job: Job, place: int) -> str:
         job: The job.
         place: How many unfinished jobs came before it.
     """
+    over = job.state in FINAL
     icon, word, tone = _STATES[job.state]
-    done = job.progress
-    share = 1.0 if job.state == DONE else (done.share or 0.0) if done else 0.0
+    stopping = job.stop.is_set() and not over
+    if stopping:
+        word = "Stopping after this part"
+    done, share = job.progress, _share(job)
     told = []
     if done:
-        told = [f"{done.rows:,} rows", f"{done.rows_per_second:,.0f} rows/s", f"{done.errors / done.rows:.1%} errors"]
-        if job.state == RUNNING and done.seconds_left is not None:
+        told = [rows_done(job), f"{done.rows_per_second:,.0f} rows/s", f"{done.errors / done.rows:.1%} errors"]
+        if job.state == RUNNING and not stopping and done.seconds_left is not None:
             told.append(f"{_duration(done.seconds_left)} left")
-    if job.state in (WAITING, RUNNING) and place:
+    if not over and place:
         told.append(f"{place} file(s) came before and take turns with it")
     reason = f'<p class="notice tone-bad">{escape(job.error)}</p>' if job.error else ""
-    over = job.state not in (WAITING, RUNNING)
-    stay = "Its results are found by this id." if over else "You may close this page: the work goes on."
+    stay = "Its results are found by this id." if over or stopping else "You may close this page: the work goes on."
     return (
         f'<section class="job tone-{tone}"><p><span aria-hidden="true">{icon}</span> <b>{word}</b> '
         f"{escape(' · '.join([job.name, *told]))}</p>"
@@ -72,12 +75,31 @@ def progress(job: Job, place: int) -> str:
     )
 
 
-def charts(summary: Summary, tasks: TaskSet) -> str:
-    """Charts of each task, the first task by the second, confidence, length and the automatic share."""
+def rows_done(job: Job) -> str:
+    """How many rows are done, and of how many where that is known."""
+    rows = job.progress.rows if job.progress else 0
+    if job.state == DONE:
+        return f"{rows:,} rows"
+    if job.total is not None:
+        return f"{rows:,} of {job.total:,} rows"
+    return f"the first {rows:,} rows" if job.state in FINAL else f"{rows:,} rows"
+
+
+def _share(job: Job) -> float:
+    """How much of a job is done. Small files are read far ahead, so that counted rows tell it best."""
+    if job.state == DONE:
+        return 1.0
+    if job.progress is None:
+        return 0.0
+    return min(1.0, job.progress.rows / job.total) if job.total else job.progress.share or 0.0
+
+
+def charts(summary: Summary, tasks: TaskSet, policy: Policy) -> str:
+    """Charts of each task, the decisions, the first task by the second, confidence, length and the automatic share."""
     scored = max(summary.rows - summary.errors, 1)
     blocks = [
         _figure(
-            Label(task.name).title,
+            task_title(task.name, policy),
             _bars(
                 [
                     (f"{label.icon} {label.title}", summary.labels[task.name][label.name], label.tone)
@@ -87,6 +109,9 @@ def charts(summary: Summary, tasks: TaskSet) -> str:
         )
         for task in tasks.tasks
     ]
+    routed = [(action_label(name, tasks, policy), summary.decisions[name]) for name in policy.actions]
+    bars = [(f"{label.icon} {label.title}", count, label.tone) for label, count in routed]
+    blocks.append(_figure("Decision", _bars(bars)))
     if len(tasks.tasks) > 1:
         first, second = tasks.tasks[:2]
         blocks.append(_figure(f"{Label(first.name).title} by {second.name.replace('_', ' ')}", _cross(summary, tasks)))
@@ -104,35 +129,38 @@ def charts(summary: Summary, tasks: TaskSet) -> str:
     return f'<div class="charts">{"".join(blocks)}</div>'
 
 
-def speed(job: Job) -> str:
-    """The latency summary of a finished job."""
-    if not job.progress or not job.progress.rows_per_second:
-        return ""
-    rate = job.progress.rows_per_second
-    return (
-        f'<p class="file-facts">{job.progress.rows:,} rows at {rate:,.0f} rows per second: {1000 / rate:.2f} ms a row, '
-        "reading and writing included, other files' turns too.</p>"
-    )
+def about(job: Job) -> str:
+    """Whose results these are, of how many rows, and how fast they came: another file may be chosen by now."""
+    speed = ""
+    if job.progress and job.progress.rows_per_second:
+        rate = job.progress.rows_per_second
+        speed = (
+            f'<p class="file-facts">{rate:,.0f} rows per second: {1000 / rate:.2f} ms a row, reading and writing '
+            "included, other files' turns too.</p>"
+        )
+    return f"<h3>Results of {escape(job.name)}: {rows_done(job)}</h3>{speed}"
 
 
-def rows_table(rows: Sequence[ScoredRow], tasks: TaskSet) -> str:
-    """Rows as a table."""
-    header = ["Row", "Message", *(Label(task).title for task in tasks.task_names), "Route", "Error"]
-    cells = [
-        [
-            row.number,
-            _short(row.text),
-            *(
-                f"{_unbroken(f'{tasks.task(task).label(label).icon} {Label(label).title}')} {row.confidence[task]:.0%}"
-                for task, label in row.labels.items()
-            ),
-            *([""] * (len(tasks.tasks) - len(row.labels))),
-            Label(row.details["route_action"]).title if row.labels else "",
-            row.details["error"],
-        ]
-        for row in rows
-    ]
-    return _table(header, cells) if cells else '<p class="fine">No row fits these filters.</p>'
+def rows_table(rows: Sequence[ScoredRow], tasks: TaskSet, policy: Policy) -> str:
+    """Rows as a table; an error stands under its message, where it is seen without scrolling."""
+    if not rows:
+        return '<p class="fine">No row fits these filters.</p>'
+    header = ["Row", "Message", *(task_title(task, policy) for task in tasks.task_names), "Decision"]
+    return _table(header, [[_cell(row.number), _message(row), *_answers(row, tasks, policy)] for row in rows])
+
+
+def _message(row: ScoredRow) -> str:
+    error = f'<p class="row-error">⚠️ {escape(row.details["error"])}</p>' if row.details["error"] else ""
+    return f"<td class=long>{escape(_short(row.text))}{error}</td>"
+
+
+def _answers(row: ScoredRow, tasks: TaskSet, policy: Policy) -> list[str]:
+    """The cells of a row's labels and of its decision; empty ones for a row with an error."""
+    if not row.labels:
+        return [_cell("")] * (len(tasks.tasks) + 1)
+    shown = [(tasks.task(task).label(label), f" {row.confidence[task]:.0%}") for task, label in row.labels.items()]
+    shown.append((action_label(row.details["route_action"], tasks, policy), ""))
+    return [_cell(_unbroken(f"{label.icon} {label.title}") + share) for label, share in shown]
 
 
 def _figure(title: str, body: str) -> str:
@@ -165,9 +193,10 @@ def _cross(summary: Summary, tasks: TaskSet) -> str:
     return f'<table class="cross"><thead><tr><td></td>{names}</tr></thead><tbody>{"".join(body)}</tbody></table>'
 
 
-def _table(header: Iterable[Any], rows: Iterable[Sequence[Any]]) -> str:
+def _table(header: Iterable[Any], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are HTML already."""
     head = "".join(f'<th scope="col">{escape(name)}</th>' for name in header)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="Rows"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>"

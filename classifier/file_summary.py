@@ -28,6 +28,7 @@ class Summary:
         rows: All rows.
         errors: Rows with an error; they count nowhere else.
         automatic: Rows that are answered without a person.
+        decisions: Action of the route to rows.
         labels: Task to label to rows.
         pairs: Labels of the first and second task to rows.
         confidence: Task to rows by confidence, in tenths (0 to 9).
@@ -37,6 +38,7 @@ class Summary:
     rows: int = 0
     errors: int = 0
     automatic: int = 0
+    decisions: Counter[str] = field(default_factory=Counter)
     labels: dict[str, Counter[str]] = field(default_factory=dict)
     pairs: Counter[tuple[str, str]] = field(default_factory=Counter)
     confidence: dict[str, Counter[int]] = field(default_factory=dict)
@@ -100,6 +102,7 @@ def summarise(scored: ScoredFile, tasks: TaskSet) -> Summary:
             summary.errors += 1
             continue
         summary.automatic += bool(row.details["automatic"])
+        summary.decisions[row.details["route_action"]] += 1
         for task, label in row.labels.items():
             summary.labels[task][label] += 1
             summary.confidence[task][min(9, int(10 * row.confidence[task]))] += 1

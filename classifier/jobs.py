@@ -50,6 +50,7 @@ class Job:
         name: The file's name.
         state: One of WAITING, RUNNING, DONE, STOPPED, FAILED.
         scored: The rows that are done.
+        total: Rows of the file where they were counted before, else None.
         progress: How far it is; None before the first rows.
         error: Why it failed, for people.
         ended: When it reached a final state, in seconds of `time.monotonic`.
@@ -61,6 +62,7 @@ class Job:
     folder: Path
     table: Table
     scored: ScoredFile
+    total: int | None = None
     state: str = WAITING
     progress: Progress | None = None
     error: str = ""
@@ -89,12 +91,13 @@ class JobQueue:
         self._wake = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def submit(self, path: str | Path, text_column: str | None = None) -> Job:
+    def submit(self, path: str | Path, text_column: str | None = None, total: int | None = None) -> Job:
         """Queue a file; a copy is kept until the job is over.
 
         Args:
             path: The file.
             text_column: The column with the messages; found if None.
+            total: Rows of the file, to tell how far the job is; None if they were not counted.
 
         Raises:
             ClassifierError: The file cannot be read, is over a limit, or too many jobs wait.
@@ -115,7 +118,7 @@ class JobQueue:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        job = Job(id, copy.name, folder, table, scored)
+        job = Job(id, copy.name, folder, table, scored, total)
         with self._wake:
             self._jobs[id] = job
             self._turns.append(job)

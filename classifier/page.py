@@ -106,7 +106,7 @@ def banner(result: Result, tasks: TaskSet, policy: Policy, *, text: str, part_re
         part_read: The beginning of the message that the model read.
     """
     route = result.route
-    action = action_label(route, tasks, policy)
+    action = action_label(route.action, tasks, policy)
     facts = (
         ("Queue", escape(_title(route.queue)), "neutral"),
         ("Priority", f"{route.priority} · {PRIORITY_WORDS[route.priority]}", PRIORITY_TONES[route.priority]),
@@ -152,19 +152,29 @@ def _notices(result: Result, tasks: TaskSet, text: str, part_read: str) -> str:
     return "".join(f'<p class="notice tone-warn">{escape(notice)}</p>' for notice in found)
 
 
-def action_label(route: Route, tasks: TaskSet, policy: Policy) -> Label:
-    """How a route's action is shown: as the label of the task that recommends actions, where there is one.
+def task_title(task: str, policy: Policy) -> str:
+    """What the page calls a task. What the model recommends is told apart from what the policy decides.
 
     Args:
-        route: The route.
+        task: The task's name.
+        policy: What routes.
+    """
+    return _title(f"recommended_{task}" if task == policy.action_task else task)
+
+
+def action_label(action: str, tasks: TaskSet, policy: Policy) -> Label:
+    """How a decision is shown: as the label of the task that recommends actions, where there is one.
+
+    Args:
+        action: The action of a route.
         tasks: What the model answers.
         policy: What routed it.
     """
     if policy.action_task is not None:
         task = tasks.task(policy.action_task)
-        if route.action in task.label_names:
-            return task.label(route.action)
-    return Label(route.action, icon="✅", tone="good") if route.automatic else Label(route.action, "", "🙋", "warn")
+        if action in task.label_names:
+            return task.label(action)
+    return Label(action, "", "✅", "good") if action in policy.automatic else Label(action, "", "🙋", "warn")
 
 
 def cards_waiting(tasks: TaskSet) -> str:

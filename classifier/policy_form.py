@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
+from math import isfinite
 from typing import Any
 
 from .errors import ClassifierError
@@ -15,13 +17,15 @@ from .tasks import Label, TaskSet
 #: What the form says of messages that no queue rule sends anywhere.
 EVERYTHING_ELSE = "everything else"
 
+NO_COST = "A cost is no number; write numbers of 0 and more, such as 5."
+
 
 def text_of(policy: Policy) -> str:
     """The policy as its file holds it."""
     return json.dumps(policy.to_dict(), indent=2, ensure_ascii=False)
 
 
-def read(text: str, tasks: TaskSet) -> Policy:
+def read(text: str | bytes, tasks: TaskSet) -> Policy:
     """The policy of a text.
 
     Args:
@@ -46,8 +50,16 @@ def with_need(task: str, policy: Policy, per_cent: float) -> Policy:
 
 
 def with_terms(policy: Policy, terms: str) -> Policy:
-    """The policy with other terms that always escalate, given with commas between them."""
-    return policy.changed(always_escalate=[term.strip() for term in terms.split(",") if term.strip()])
+    """The policy with other terms that always escalate, given with commas between them.
+
+    Raises:
+        ClassifierError: Some could be found in no message.
+    """
+    written = [term.strip() for term in terms.split(",") if term.strip()]
+    empty = [f"“{term}”" for term in written if not re.search(r"\w", term)]
+    if empty:
+        raise ClassifierError(f"No message can hold {' or '.join(empty)}: a term needs letters or digits.")
+    return policy.changed(always_escalate=written)
 
 
 def cost_rows(policy: Policy) -> list[list[Any]]:
@@ -59,7 +71,7 @@ def with_costs(policy: Policy, rows: Sequence[Sequence[Any]]) -> Policy:
     """The policy with the costs of an edited table.
 
     Raises:
-        ClassifierError: A cell is no number, or the costs are impossible.
+        ClassifierError: A cell is no number of 0 or more, or nothing costs anything.
     """
     names = list(policy.costs)
     try:
@@ -67,7 +79,12 @@ def with_costs(policy: Policy, rows: Sequence[Sequence[Any]]) -> Policy:
             name: dict(zip(names, map(float, row[1:]), strict=True)) for name, row in zip(names, rows, strict=True)
         }
     except (TypeError, ValueError):
-        raise ClassifierError("A cost is no number; write numbers of 0 and more, such as 5.") from None
+        raise ClassifierError(NO_COST) from None
+    numbers = [cost for row in costs.values() for cost in row.values()]
+    if not all(isfinite(cost) and cost >= 0 for cost in numbers):
+        raise ClassifierError(NO_COST)
+    if not any(numbers):
+        raise ClassifierError("If all costs are 0, nothing can be decided; write at least one that is more.")
     return policy.changed(costs=costs)
 
 
@@ -83,6 +100,8 @@ def with_queues(policy: Policy, rows: Sequence[Sequence[Any]]) -> Policy:
         ClassifierError: A queue has no name.
     """
     names = [str(name or "").strip() for _, name in rows]
+    if not all(names):
+        raise ClassifierError("A queue has no name; write one in each line.")
     rules = [
         {**rule.model_dump(mode="json", exclude_unset=True), "queue": name}
         for rule, name in zip(policy.queues, names[:-1], strict=True)

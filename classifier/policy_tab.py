@@ -18,9 +18,10 @@ from .changes import is_fragile
 from .curve_view import curve_chart
 from .errors import ClassifierError
 from .jobs import FINAL, JobQueue
-from .page import escape, problem
+from .page import escape, problem, task_title
 from .policy import Policy
 from .policy_view import MOST_ROWS, NO_FILE, NO_MESSAGE, Known, effect, known, known_rows, nothing_yet, promise
+from .sliders import in_range, moves
 from .tasks import Label
 
 #: Files whose rows are kept in memory for the visitors who look at this tab.
@@ -30,6 +31,9 @@ FILES = 8
 Analyzed = tuple[str, dict[str, dict[str, float]], bool | None] | None
 
 TRIAL = "Try a policy here: the desk keeps its own. Download it to use it."
+#: Where the budget's slider stands before it is moved, per cent.
+START = 10
+
 BUDGET = "Move the slider to choose the confidence from an error budget."
 UNCOVERED = "The error rates were counted under the costs and rules of the desk; they say nothing about changed ones."
 
@@ -51,7 +55,11 @@ def policy_tab(jobs: JobQueue, tab: gr.Tab, analyzed: gr.State, last_job: gr.Bro
 
 
 class _PolicyTab:
-    """The components of the tab and what they do. The policy of the visit is in `policy`, as text."""
+    """The components of the tab and what they do.
+
+    The policy of the visit is in `policy`, as text. `faults` holds the places under the fields where what is wrong
+    with them is told: the top of the page may be far out of sight.
+    """
 
     def __init__(self, jobs: JobQueue, visit: list[Any]) -> None:
         self.jobs, self.visit = jobs, visit
@@ -67,12 +75,13 @@ class _PolicyTab:
 
     def build(self) -> None:
         """Lay out the components."""
+        self.faults: dict[Any, gr.HTML] = {}
         self.policy = gr.State(form.text_of(self.original))
         with gr.Row(elem_id="policy-tab"):
             with gr.Column(scale=5, min_width=280):
                 self._build_form()
             with gr.Column(scale=7, min_width=280):
-                self.notice = gr.HTML(f'<p class="notice tone-neutral">{TRIAL}</p>', elem_id="policy-state")
+                gr.HTML(f'<p class="notice tone-neutral">{TRIAL}</p>')
                 self.on_message = gr.HTML(nothing_yet("Your message", NO_MESSAGE), elem_id="policy-message")
                 self.on_examples = gr.HTML(effect(self.original, self.examples, "Examples"), elem_id="policy-examples")
                 self.on_file = gr.HTML(nothing_yet("Your file", NO_FILE), elem_id="policy-file")
@@ -83,13 +92,14 @@ class _PolicyTab:
             max_lines=24,
             elem_id="policy-code",
         )
+        self._place_for_faults(self.code)
 
     def _build_form(self) -> None:
         words = promise(None, 0.0)[0] if self.curve is None else BUDGET
         self.budget = gr.Slider(
             1,
             30,
-            10,
+            START,
             step=0.5,
             label="Error budget: wrong automatic answers, per cent",
             visible=self.curve is not None,
@@ -104,7 +114,7 @@ class _PolicyTab:
                 100,
                 100 * needed,
                 step=0.5,
-                label=f"{Label(task).title}, per cent",
+                label=f"{task_title(task, self.original)}, per cent",
                 elem_id=f"policy-need-{task}",
             )
             for task, needed in self.original.automatic_needs.items()
@@ -116,15 +126,25 @@ class _PolicyTab:
             placeholder="lawyer, cancel*",
             elem_id="policy-terms",
         )
-        table: dict[str, Any] = {"type": "array", "static_columns": [0], "wrap": True, "buttons": []}
+        self._place_for_faults(self.terms)
+        table: dict[str, Any] = {
+            "type": "array",
+            "static_columns": [0],
+            "wrap": True,
+            "buttons": [],
+            "max_height": 2000,
+        }
+        choices = max(1, len(self.original.costs))
         self.costs = gr.Dataframe(
             form.cost_rows(self.original),
             headers=["Chosen \\ right", *(Label(name).title for name in self.original.costs)],
             label="Cost of choosing one action (row) where another was right (column)",
+            column_widths=["28%", *[f"{72 / choices:.0f}%"] * choices],  # else a phone cuts the last column off
             visible=bool(self.original.costs),
             elem_id="policy-costs",
             **table,
         )
+        self._place_for_faults(self.costs)
         self.queues = gr.Dataframe(
             form.queue_rows(self.original),
             headers=["Messages, the first line that fits", "Queue"],
@@ -133,10 +153,16 @@ class _PolicyTab:
             elem_id="policy-queues",
             **table,
         )
+        self._place_for_faults(self.queues)
         with gr.Row(elem_id="policy-buttons"):
             self.reset = gr.Button("Reset", elem_id="policy-reset")
             self.save = gr.DownloadButton("Download", value=self._file(self.original), elem_id="policy-download")
             self.load = gr.UploadButton("Upload", file_types=[".json"], elem_id="policy-upload")
+        self._place_for_faults(self.load)
+
+    def _place_for_faults(self, field: Any) -> None:
+        """Leave room under a field to tell what is wrong with it."""
+        self.faults[field] = gr.HTML(visible=False, elem_id=f"{field.elem_id}-fault")
 
     def connect(self, tab: gr.Tab) -> None:
         """Wire the events.
@@ -146,47 +172,54 @@ class _PolicyTab:
         """
         last: dict[str, Any] = {"trigger_mode": "always_last"}  # of a slider on the move, only where it stands counts
         for task, slider in self.needs.items():
-            self._edits(slider.input, slider, partial(form.with_need, task), **last)
-        self._edits(self.terms.submit, self.terms, form.with_terms)
-        self._edits(self.terms.blur, self.terms, form.with_terms)
-        self._edits(self.costs.input, self.costs, form.with_costs)
-        self._edits(self.queues.input, self.queues, form.with_queues)
-        self._edits(self.code.input, self.code, lambda _, text: form.read(text, self.tasks), **last)
-        self._edits(self.reset.click, self.reset, lambda _, __: self.original)
-        self._edits(self.load.upload, self.load, lambda _, path: Policy.from_file(path))
+            self._edits(moves(slider), slider, partial(form.with_need, task), js=in_range(slider, 1), **last)
+        self._edits([self.terms.submit, self.terms.blur], self.terms, form.with_terms)
+        self._edits([self.costs.input], self.costs, form.with_costs)
+        self._edits([self.queues.input], self.queues, form.with_queues)
+        self._edits([self.code.input], self.code, lambda _, text: form.read(text, self.tasks), **last)
+        self._edits([self.load.upload], self.load, lambda _, path: form.read(Path(path).read_bytes(), self.tasks))
+        self.reset.click(self._start_over, self.visit, [self.budget, *self._shown], **_PRIVATE)
         budgeted = [self.promised, *self._shown]
         inputs = [self.policy, self.budget, *self.visit]
-        self.budget.input(self._keep_budget, inputs, budgeted, **last, **_PRIVATE)
+        clamp = in_range(self.budget, 1)
+        gr.on(moves(self.budget), self._keep_budget, inputs, budgeted, js=clamp, **last, **_PRIVATE)
         tab.select(self._show, [self.policy, *self.visit], self._shown, **_PRIVATE)
 
     @property
     def _shown(self) -> list[Any]:
         """Everything that depends on the policy of the visit."""
         fields = [*self.needs.values(), self.terms, self.costs, self.queues]
-        effects = [self.notice, self.on_message, self.on_examples, self.on_file]
-        return [self.policy, self.code, *fields, self.promised, self.drawn, self.save, *effects]
+        effects = [self.on_message, self.on_examples, self.on_file]
+        faults = self.faults.values()
+        return [self.policy, self.code, *fields, self.promised, self.drawn, self.save, *effects, *faults]
 
-    def _edits(self, event: Any, control: Any, change: Callable[[Policy, Any], Policy], **options: Any) -> None:
-        """Let an event of a control change the policy; the control itself stays as the visitor left it."""
+    def _edits(self, events: list[Any], control: Any, change: Callable[[Policy, Any], Policy], **options: Any) -> None:
+        """Let events of a control change the policy; the control itself stays as the visitor left it."""
 
         def edit(text: str, value: Any, message: Analyzed, job: str) -> dict[Any, Any]:
-            shown = self._changed(text, lambda policy: change(policy, value), message, job)
+            shown = self._changed(text, control, lambda policy: change(policy, value), message, job)
             return {component: new for component, new in shown.items() if component is not control}
 
-        event(edit, [self.policy, control, *self.visit], self._shown, **options, **_PRIVATE)
+        gr.on(events, edit, [self.policy, control, *self.visit], self._shown, **options, **_PRIVATE)
 
-    def _changed(self, text: str, change: Callable[[Policy], Policy], message: Analyzed, job: str) -> dict[Any, Any]:
-        """What is shown after an edit; a fault in it is told and changes nothing."""
+    def _changed(
+        self, text: str, control: Any, change: Callable[[Policy], Policy], message: Analyzed, job: str
+    ) -> dict[Any, Any]:
+        """What is shown after an edit; a fault in it is told under its field and changes nothing."""
         try:
             policy = change(form.read(text, self.tasks))
             policy.check(self.tasks)
         except ClassifierError as error:
-            return {self.notice: problem(str(error))}
+            return {self.faults[control]: gr.HTML(problem(str(error)), visible=True)}
         return self._everything(policy, message, job)
 
     def _show(self, text: str, message: Analyzed, job: str) -> dict[Any, Any]:
         """What is shown when the tab is opened."""
-        return self._changed(text, lambda policy: policy, message, job)
+        return self._everything(form.read(text, self.tasks), message, job)
+
+    def _start_over(self, message: Analyzed, job: str) -> dict[Any, Any]:
+        """What is shown of the desk's own policy, before any budget was chosen."""
+        return {self.budget: START, **self._everything(self.original, message, job)}
 
     def _everything(self, policy: Policy, message: Analyzed, job: str) -> dict[Any, Any]:
         """What is shown of a policy: its fields, its file and its effects."""
@@ -198,10 +231,10 @@ class _PolicyTab:
             self.costs: form.cost_rows(policy),
             self.queues: form.queue_rows(policy),
             self.save: gr.DownloadButton(value=self._file(policy)),
-            self.notice: f'<p class="notice tone-neutral">{TRIAL}</p>',
             self.on_message: self._effect_on_message(policy, message),
             self.on_examples: effect(policy, self.examples, "Examples"),
             self.on_file: self._effect_on_file(policy, job),
+            **{place: gr.HTML("", visible=False) for place in self.faults.values()},
         }
         if self.curve is not None:
             words = BUDGET if fingerprint(policy) == fingerprint(self.original) else UNCOVERED
@@ -216,8 +249,9 @@ class _PolicyTab:
     def _keep_budget(self, text: str, per_cent: float, message: Analyzed, job: str) -> dict[Any, Any]:
         """Choose the confidence from a budget, and say what is promised."""
         words, level = promise(self.curve, per_cent / 100)
-        shown = self._changed(text, lambda policy: policy if level is None else at_level(policy, level), message, job)
-        covered = fingerprint(form.read(text, self.tasks)) == fingerprint(self.original)
+        policy = form.read(text, self.tasks)
+        shown = self._everything(policy if level is None else at_level(policy, level), message, job)
+        covered = fingerprint(policy) == fingerprint(self.original)
         told = f'<p class="fine">{escape(words if covered else UNCOVERED)}</p>'
         return {**shown, self.promised: told, self.drawn: self._drawn(level if covered else None)}
 

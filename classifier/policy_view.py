@@ -21,7 +21,7 @@ LISTED = 10
 #: Rows of a file that are decided again with every edit: as many as take a fraction of a second.
 MOST_ROWS = 5000
 
-COLUMNS = ("Message", "Action", "Queue", "Priority", "First reason")
+COLUMNS = ("Message", "Decision", "Queue", "Priority", "First reason")
 
 NO_MESSAGE = "Analyze a message in the tab Message, and its route under this policy stands here."
 NO_FILE = "Classify a file in the tab File, and what this policy does to it stands here."

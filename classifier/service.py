@@ -49,7 +49,7 @@ class Service:
         """The explanation of one message as HTML, whatever happens."""
         try:
             found, read = self.explain(message)
-            return explanation(found, self.classifier.tasks, read)
+            return explanation(found, self.classifier.tasks, self.classifier.policy, read)
         except ClassifierError as error:
             return page.banner_hint(str(error))
         except Exception:

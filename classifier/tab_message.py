@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 
-from . import page
+from . import explain_view, page
 from .service import Service
 from .tasks import TaskSet
 
@@ -20,34 +21,44 @@ def message_tab(service: Service, analyzed: gr.State) -> None:
 
     Args:
         service: What answers.
-        analyzed: Gets the message that was answered last, its probabilities, and whether it is fragile.
+        analyzed: Gets the message whose answer is shown, its probabilities, and whether it is fragile; None when no
+            answer is shown.
     """
     tasks = service.classifier.tasks
     with gr.Row(elem_id="workspace"):
         message, analyze, clear = _question()
         route, cards, why, words, data = _answer(tasks)
         examples = _examples(tasks)
-    shown = [route, cards, data]
+    shown = [route, cards, data, why, words]
     events = {**MODEL_EVENTS, "api_visibility": "private", "show_progress_on": [route, cards]}
 
     def show(text: str) -> tuple[Any, ...]:
         *answer, found = service.show(text)
-        kept = (text, found["probabilities"], found["route"]["fragile"]) if found else gr.skip()
-        return *answer, found, kept
+        kept = (text, found["probabilities"], found["route"]["fragile"]) if found else None
+        return *answer, found, gr.Accordion(open=False), "", kept
+
+    def tell_why(kept: tuple[Any, ...] | None) -> Iterator[str]:
+        # Of the message that was answered: what stands in the box may be another one by now.
+        if kept is None:
+            yield explain_view.NO_MESSAGE
+        else:
+            yield explain_view.WAITING
+            yield service.show_explanation(kept[0])
 
     answering: list[Any] = [analyze.click(show, message, [*shown, analyzed], **events)]
     for example in examples:
         outputs = [message, *shown, analyzed]
         answering.append(example.click(lambda text: (text, *show(text)), example, outputs, **events))
-    why.expand(service.show_explanation, message, words, **MODEL_EVENTS, api_visibility="private")
-    for answered in tuple(answering):
-        answered.then(lambda: gr.Accordion(open=False), None, why, queue=False, api_visibility="private")
+    quiet: dict[str, Any] = {"show_progress": "hidden", "trigger_mode": "always_last", "api_visibility": "private"}
+    explaining = why.expand(tell_why, analyzed, words, **MODEL_EVENTS, **quiet)
     # In the browser alone, so that nothing that is done next can be overtaken by a reset on its way back.
-    empty = json.dumps(["", page.banner_waiting(tasks), page.cards_waiting(tasks), None])
+    closed = {"__type__": "update", "open": False}
+    empty = json.dumps(["", page.banner_waiting(tasks), page.cards_waiting(tasks), None, closed, ""])
     reset = f"() => {{ document.querySelector('#message textarea').focus(); return {empty}; }}"
     clear.click(None, None, [message, *shown], js=reset, api_visibility="private")
     # A late answer would stand beside an empty box.
-    clear.click(None, cancels=answering, queue=False, api_visibility="private")
+    clear.click(None, cancels=[*answering, explaining], queue=False, api_visibility="private")
+    clear.click(lambda: None, None, analyzed, queue=False, show_progress="hidden", api_visibility="private")
 
 
 def _question() -> tuple[gr.Textbox, gr.Button, gr.Button]:

@@ -167,6 +167,21 @@ def test_the_json_is_there_to_copy(page):
     page.find("#json button").click()
 
 
+def test_why_explains_the_answered_message_and_clear_takes_it_away(page):
+    page.message.send_keys("please refund my order", Keys.ENTER)
+    page.until(page.answered)
+    page.message.send_keys(" and other words")
+    page.find("#why button").click()
+    page.until(lambda: page.all("#why .why-task"))
+    assert "refund" in page.find("#why").text and "other" not in page.find("#why").text
+    page.find("#clear").click()
+    page.until(lambda: not page.all("#why .label-wrap.open"))
+    assert "refund" not in page.find("#why").get_attribute("innerHTML")
+    page.find("#why button").click()
+    page.until(lambda: "Analyze a message first" in page.find("#why").text)
+    page.find("#why button").click()
+
+
 def test_keyboard_and_screen_reader_find_everything(page):
     assert page.message.accessible_name == "Customer message"
     assert page.find("#route").get_attribute("role") == "status"
@@ -290,7 +305,7 @@ def test_a_file_is_dropped_scored_filtered_and_there_to_download(open_tab, tmp_p
     page.until(lambda: "3 rows" in page.find("#file-facts").text and "(classified)" in page.find("#file-preview").text)
     page.find("#start-file").click()
     page.until(lambda: "Done" in page.find("#file-progress").text and len(page.all("#file-rows tbody tr")) == 3)
-    assert len(page.all("#file-charts figure")) == len(SUPPORT.tasks) + 4
+    assert len(page.all("#file-charts figure")) == len(SUPPORT.tasks) + 5
     assert "<b>what</b>" in page.find("#file-rows").text
     assert page.find("#file-download").is_enabled() and not page.find("#stop-file").is_enabled()
     assert page.driver.execute_script(FAINT_TEXTS) == []
@@ -385,6 +400,13 @@ def test_a_policy_is_edited_seen_at_work_saved_loaded_and_reset(driver, budgeted
     fill(page, "#policy-budget input[type=number]", "5", Keys.ENTER)
     page.until(lambda: "at most 5.0%" in text("#policy-promise").text)
     assert set(downloaded(page, saved)["automatic_needs"].values()) == {0.5}
+    fill(page, "#policy-budget input[type=number]", "99", Keys.TAB)
+    page.until(lambda: "at most 30.0%" in text("#policy-promise").text)
+    assert page.find("#policy-budget input[type=number]").get_property("value") == "30"
+    page.find("#policy-budget .reset-button").click()
+    page.until(lambda: "at most 10.0%" in text("#policy-promise").text)
+    fill(page, "#policy-terms textarea", "*, **", Keys.ENTER)
+    page.until(lambda: "No message can hold “*” or “**”" in text("#policy-terms-fault").text)
 
     (tmp_path / "mine.json").write_text(json.dumps(mine))
     page.find("#policy-buttons input[type=file]").send_keys(str(tmp_path / "mine.json"))
@@ -393,10 +415,19 @@ def test_a_policy_is_edited_seen_at_work_saved_loaded_and_reset(driver, budgeted
     assert page.find("#policy-need-action input[type=number]").get_property("value") == "88"
     (tmp_path / "bad.json").write_text('{"version": "x", "treshold": 1}')
     page.find("#policy-buttons input[type=file]").send_keys(str(tmp_path / "bad.json"))
-    page.until(lambda: "treshold" in text("#policy-state").text)
+    page.until(lambda: "treshold" in text("#policy-upload-fault").text)
     assert downloaded(page, saved) == mine  # a fault changes nothing
     assert page.driver.execute_script(FAINT_TEXTS) == []
     demo.close()
+
+
+def test_on_a_phone_no_table_of_the_policy_is_cut(open_tab):
+    page = open_tab("Policy", "#policy-examples td", width=390, height=844)
+    page.until(lambda: page.all("#policy-queues .virtual-row"))
+    cut = """return [...document.querySelectorAll(".virtual-table-viewport, .decided .scroll")]
+      .filter((box) => box.scrollWidth > box.clientWidth + 1 || box.scrollHeight > box.clientHeight + 1).length"""
+    page.until(lambda: page.driver.execute_script(cut) == 0)
+    assert [part.text for part in page.all("footer *") if part.is_displayed() and part.text.strip() == "·"] == []
 
 
 def test_nothing_went_wrong_and_nothing_left_this_machine(visited):

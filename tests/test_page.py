@@ -77,6 +77,12 @@ def test_a_desk_without_actions_is_accepted_or_reviewed():
     assert "Review" in banner(REVIEWS, unsure) and "by a person" in banner(REVIEWS, unsure)
 
 
+def test_what_the_model_recommends_is_told_apart_from_what_the_policy_decides():
+    policy = Policy.for_tasks(SUPPORT)
+    assert [page.task_title(task, policy) for task in ("action", "urgency")] == ["Recommended action", "Urgency"]
+    assert page.task_title("verdict", Policy.for_tasks(REVIEWS)) == "Verdict"
+
+
 def test_doubt_is_said_with_its_number_and_only_when_there_is_doubt():
     assert "The model is unsure: verdict 55 %." in banner(REVIEWS, result(REVIEWS, confidence=0.55))
     assert "unsure" not in banner(REVIEWS, result(REVIEWS, confidence=0.95))

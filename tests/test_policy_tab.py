@@ -11,7 +11,7 @@ from classifier.desks import SUPPORT  # noqa: E402
 from classifier.folder import read_json, write_json  # noqa: E402
 from classifier.jobs import JobQueue  # noqa: E402
 from classifier.policy import Policy  # noqa: E402
-from classifier.policy_tab import UNCOVERED, _PolicyTab  # noqa: E402
+from classifier.policy_tab import START, UNCOVERED, _PolicyTab  # noqa: E402
 from classifier.policy_view import LISTED, effect, known, promise  # noqa: E402
 from classifier.predict import Classifier  # noqa: E402
 
@@ -88,7 +88,15 @@ def test_faults_in_the_form_are_told_in_one_sentence():
         policy_form.read(json.dumps({**POLICY.to_dict(), "automatic_needs": {"mood": 0.5}}), SUPPORT)
     with pytest.raises(ClassifierError, match="A cost is no number"):
         policy_form.with_costs(POLICY, [["x", "much", 1, 2]] * 3)
-    with pytest.raises(ClassifierError, match="default_queue"):
+    with pytest.raises(ClassifierError, match="A cost is no number"):
+        policy_form.with_costs(POLICY, [["x", -1, 1, 2]] * 3)
+    with pytest.raises(ClassifierError, match="If all costs are 0"):
+        policy_form.with_costs(POLICY, [["x", 0, 0, 0]] * 3)
+    with pytest.raises(
+        ClassifierError, match=r"^No message can hold “\*” or “\*\*”: a term needs letters or digits\.$"
+    ):
+        policy_form.with_terms(POLICY, '*, **, , "x" <b>')
+    with pytest.raises(ClassifierError, match="A queue has no name"):
         policy_form.with_queues(POLICY, [*policy_form.queue_rows(POLICY)[:-1], ["", " "]])
 
 
@@ -129,6 +137,21 @@ def test_a_promise_is_not_told_of_other_rules_than_it_was_counted_with(ui):
     shown = ui._keep_budget(policy_form.text_of(EDITED), 5, None, "")
     assert UNCOVERED in shown[ui.promised]
     assert remembered(ui.jobs.classifier.folder.path, EDITED) is None
+
+
+def test_a_fault_is_told_under_its_field_until_it_is_mended(ui):
+    text = policy_form.text_of(POLICY)
+    refused = ui._changed(text, ui.terms, lambda policy: policy_form.with_terms(policy, "*"), None, "")
+    [(place, told)] = refused.items()
+    assert place is ui.faults[ui.terms] and told.visible and "No message can hold “*”" in told.value
+    mended = ui._changed(text, ui.terms, lambda policy: policy_form.with_terms(policy, "parcel"), None, "")
+    assert not mended[place].visible
+
+
+def test_starting_over_puts_the_budget_back_too(ui):
+    shown = ui._start_over(None, "")
+    assert shown[ui.budget] == START and "Move the slider" in shown[ui.promised]
+    assert json.loads(shown[ui.policy]) == POLICY.to_dict()
 
 
 def test_before_a_message_and_a_file_the_tab_says_how_to_get_there(ui):

@@ -3,6 +3,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gradio
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -12,7 +13,7 @@ from classifier import file_report, file_summary
 from classifier.batch import STEP, ScoredFile
 from classifier.jobs import STOPPED, JobQueue
 from classifier.rows import open_table
-from classifier.tab_file import result_file
+from classifier.tab_file import ORDERS, _FileTab, result_file
 
 
 @pytest.fixture
@@ -79,9 +80,17 @@ def test_counts_of_the_report_add_up(classifier, tmp_path):
     (tmp_path / "in.csv").write_text('message\nplease help me\n""\nrefund my card now\nplease help me\n')
     summary = file_summary.summarise(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
     assert (summary.rows, summary.errors) == (4, 1)
-    for counts in (*summary.labels.values(), *summary.confidence.values(), summary.pairs, summary.lengths):
+    for counts in (
+        *summary.labels.values(),
+        *summary.confidence.values(),
+        summary.pairs,
+        summary.lengths,
+        summary.decisions,
+    ):
         assert counts.total() == 3
-    assert "error" not in file_report.charts(summary, classifier.tasks)
+    shown = file_report.charts(summary, classifier.tasks, classifier.policy)
+    assert "error" not in shown
+    assert "<figcaption>Recommended action</figcaption>" in shown and "<figcaption>Decision</figcaption>" in shown
 
 
 def test_rows_are_chosen_by_label_confidence_and_doubt(classifier, make):
@@ -103,12 +112,73 @@ def test_rows_are_chosen_by_label_confidence_and_doubt(classifier, make):
     )
 
 
+def test_an_error_stands_under_its_message(classifier, tmp_path):
+    (tmp_path / "in.csv").write_text('id,message\n1,please help me\n2,""\n')
+    rows = file_summary.choose_rows(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
+    shown = file_report.rows_table(rows, classifier.tasks, classifier.policy)
+    titles = [part.split("<")[0] for part in shown.split('<th scope="col">')[1:]]
+    assert titles == ["Row", "Message", "Intent", "Urgency", "Sentiment", "Recommended action", "Scope", "Decision"]
+    assert '<td>2</td><td class=long><p class="row-error">⚠️ The cell ' in shown
+
+
+@pytest.fixture
+def ui(classifier, tmp_path):
+    """The tab, and the queue of files that it looks at."""
+    with gradio.Blocks():
+        built = _FileTab(JobQueue(classifier, tmp_path / "jobs"), gradio.BrowserState(""))
+        built.build()
+        built.connect()
+    return built
+
+
+def started(ui, path, count, format="CSV"):
+    """Start a file as the page does, its rows counted; the job and what is shown of it."""
+    shown = ui.run(str(path), "message", (str(path), count), format)
+    return ui.jobs.get(shown[ui.id]), shown
+
+
+def test_the_download_keeps_the_chosen_format_and_the_filters_begin_anew(ui, make):
+    job, _ = started(ui, make(300), 300, "JSON Lines")
+    list(ui.jobs.watch(job))
+    shown = ui.look(job.id, "JSON Lines")
+    assert shown[ui.download].value["path"].endswith(".jsonl") and shown[ui.download].label == "Download all rows"
+    assert (shown[ui.label], shown[ui.sure], shown[ui.order]) == ("", 100, ORDERS[0])
+    assert "Results of in.csv: 300 rows" in shown[ui.about]
+    assert not shown[ui.pulse].active and not shown[ui.stop].interactive
+
+
+def test_a_stopped_job_says_at_once_that_it_stops_and_then_how_much_is_done(ui, make):
+    job, _ = started(ui, make(400 * STEP), 400 * STEP)
+    while not job.progress:
+        time.sleep(0.001)
+    stopping = ui.halt(job.id)
+    assert not stopping[ui.stop].interactive and "Stopping after this part" in stopping[ui.progress]
+    list(ui.jobs.watch(job))
+    shown, rows = ui.look(job.id, "CSV"), job.progress.rows
+    assert f"{rows:,} of {400 * STEP:,} rows" in shown[ui.progress] and f"{rows:,} of" in shown[ui.about]
+    assert f'aria-valuenow="{round(rows / (4 * STEP))}"' in shown[ui.progress]
+    assert shown[ui.download].label == f"Download the {rows:,} rows"
+
+
+def test_what_is_typed_in_the_box_of_job_ids_stays_and_changes_nothing(ui, make):
+    job, shown = started(ui, make(200 * STEP), 200 * STEP)
+    assert shown[ui.id] == shown[ui.remembered] == job.id
+    assert ui.id not in ui.look(job.id, "CSV")
+    with pytest.raises(gradio.Error, match="There is no job 'half'"):
+        ui.find("half", "CSV")
+    with pytest.warns(UserWarning, match="There is no job 'forgotten'"):
+        assert ui.filter("forgotten", "", 100, ORDERS[0]) == gradio.skip()
+    assert ui.find(f" {job.id} ", "CSV")[ui.id] == job.id
+    ui.halt(job.id)
+    list(ui.jobs.watch(job))
+
+
 def test_hostile_cells_are_shown_as_text(classifier, tmp_path):
     (tmp_path / "in.csv").write_text("<b>id</b>,message\n1,<img src=x onerror=alert(1)> ${evil} help\n")
     with open_table(tmp_path / "in.csv") as table:
         shown = file_report.preview(table) + file_report.facts(table, 1)
     rows = file_summary.choose_rows(scored(classifier, tmp_path / "in.csv"), classifier.tasks)
-    shown += file_report.rows_table(rows, classifier.tasks)
+    shown += file_report.rows_table(rows, classifier.tasks, classifier.policy)
     assert "<img" not in shown and "<b>id" not in shown and "${" not in shown
 
 
