@@ -214,12 +214,13 @@ class Held:
     """A classifier that answers only when told to."""
 
     def __init__(self, classifier):
-        self._classifier, self.go, self.answered = classifier, Event(), Event()
+        self._classifier, self.asked, self.go, self.answered = classifier, Event(), Event(), Event()
 
     def __getattr__(self, name):
         return getattr(self._classifier, name)
 
     def classify(self, text):
+        self.asked.set()
         self.go.wait(30)
         self.answered.set()
         return self._classifier.classify(text)
@@ -232,7 +233,7 @@ def test_a_late_answer_never_stands_beside_an_empty_box(driver, classifier):
     page = Page(driver, url)
     page.open()
     page.message.send_keys("please refund my order", Keys.ENTER)
-    page.until(lambda: page.all("#route .pending"))
+    page.until(lambda: page.all("#route .pending") and held.asked.is_set())
     page.find("#clear").click()
     page.until(lambda: page.message.get_property("value") == "" and not page.all("#route .pending"))
     held.go.set()
