@@ -67,7 +67,7 @@ def _with_header(rows: Iterator[Row], width: int) -> tuple[Sequence[Any], Iterat
 
 
 def _skipped(lines: int) -> tuple[str, ...]:
-    return (f"Skipped {lines} line(s) before the header.",) if lines else ()
+    return (f"Skipped {lines} line{'s' if lines > 1 else ''} before the header.",) if lines else ()
 
 
 def read_csv(source: Source, encoding: str | None, delimiter: str | None = None) -> Content:

@@ -34,7 +34,7 @@ def test_a_preamble_of_two_cells_is_no_header(save):
     table, rows = read(save({"A": [["Exported by", "Max"], ["Date", "May"], *TICKETS]}))
     assert (table.columns, table.text_column) == (("id", "name", "comment"), "comment")
     assert [row.error for row in rows] == [""] * 5
-    assert table.notes == ("Skipped 2 line(s) before the header.",)
+    assert table.notes == ("Skipped 2 lines before the header.",)
 
 
 def test_columns_that_most_rows_leave_empty_make_the_header_no_preamble(save):
