@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -76,6 +77,8 @@ def write_table(columns: Sequence[str], rows: Rows, target: str, format: str | N
     except BrokenPipeError:  # the reader has seen enough
         raise
     except (OSError, ImportError) as error:
+        if target == "-":  # what is left in its buffer would fail once more when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise ClassifierError(
             f"{target!r} cannot be written: {getattr(error, 'strerror', None) or error}. Check the path."
         ) from None
