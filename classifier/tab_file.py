@@ -1,11 +1,8 @@
-"""The page's tab for whole files, and its public endpoint. Only `app.py` imports this: Gradio takes seconds to load."""
+"""The page's tab for whole files. Only `app.py` imports this: Gradio takes seconds to load."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,11 +11,11 @@ import gradio as gr
 
 from . import file_report, file_summary, page
 from .errors import ClassifierError
-from .jobs import DONE, FAILED, FINAL, STOPPED, Job, JobQueue
+from .file_endpoint import WATCH, file_endpoint, result_file
+from .jobs import DONE, FINAL, Job, JobQueue
 from .rows import open_table
 from .sliders import in_range, moves
 from .tasks import Label
-from .writers import write_table
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +24,8 @@ FORMATS = {"CSV": "csv", "Excel": "xlsx", "JSON Lines": "jsonl"}
 if find_spec("pyarrow"):
     FORMATS["Parquet"] = "parquet"
 
-#: Seconds between two looks at a job, of a client that waits for it and of the page.
-PULSE, LOOK = 0.5, 1.0
+#: Seconds between two looks at a job.
+LOOK = 1.0
 
 #: Orders of the rows, the first one by doubt.
 ORDERS = ["most doubtful first", "as in the file"]
@@ -36,8 +33,6 @@ ORDERS = ["most doubtful first", "as in the file"]
 #: Endings that the upload box offers.
 ENDINGS = [".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".xlsx", ".parquet", ".gz"]
 
-#: Watching a job costs nothing, so any number of visitors may; the work itself has the queue's one thread.
-_WATCH: dict[str, Any] = {"concurrency_id": "files", "concurrency_limit": None}
 _PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 NO_FILE = '<p class="file-facts">The first rows of your file appear here. CSV, Excel, JSON, Parquet or plain text.</p>'
@@ -59,7 +54,7 @@ def file_tab(jobs: JobQueue, remembered: gr.BrowserState) -> None:
     with gr.Column(elem_id="file-tab"):
         ui.build()
     ui.connect()
-    _endpoint(jobs)
+    file_endpoint(jobs)
 
 
 class _FileTab:
@@ -120,9 +115,9 @@ class _FileTab:
             button.click(lambda path=str(path): path, None, self.file, queue=False, **_PRIVATE)
         self.column.input(self.choose, [self.file, self.column], self.preview, **_PRIVATE)
         started = [self.file, self.column, self.counted, self.format]
-        self.start.click(self.run, started, shown, **_WATCH, **_PRIVATE)
-        self.id.submit(self.find, [self.id, self.format], shown, **_WATCH, **_PRIVATE)
-        self.pulse.tick(self.look, [self.remembered, self.format], shown, **_WATCH, **_PRIVATE)
+        self.start.click(self.run, started, shown, **WATCH, **_PRIVATE)
+        self.id.submit(self.find, [self.id, self.format], shown, **WATCH, **_PRIVATE)
+        self.pulse.tick(self.look, [self.remembered, self.format], shown, **WATCH, **_PRIVATE)
         self.stop.click(self.halt, self.remembered, [self.stop, self.progress], queue=False, **_PRIVATE)
         gr.on(
             [self.label.input, *moves(self.sure), self.order.input],
@@ -136,7 +131,7 @@ class _FileTab:
         self.format.input(self.export, [self.remembered, self.format], self.download, **_PRIVATE)
         blocks = gr.context.Context.root_block
         assert isinstance(blocks, gr.Blocks)
-        blocks.load(self.recall, [self.remembered, self.format], shown, **_WATCH, **_PRIVATE)
+        blocks.load(self.recall, [self.remembered, self.format], shown, **WATCH, **_PRIVATE)
 
     def inspect(self, path: str | None) -> tuple[Any, str, str, tuple[str, int]]:
         """Read a dropped file: its columns, how it was read, and its first rows; its rows are counted."""
@@ -274,78 +269,3 @@ def _download(job: Job, format: str) -> gr.DownloadButton:
     except ClassifierError as error:  # this format cannot hold them
         gr.Warning(str(error))
         return gr.DownloadButton(f"Download {rows}", interactive=False)
-
-
-async def _pulses(job: Job) -> AsyncIterator[None]:
-    """Come back every PULSE seconds while a job is not over."""
-    while job.state not in FINAL:
-        yield None
-        await asyncio.sleep(PULSE)
-
-
-def result_file(job: Job, format: str) -> str:
-    """The scored rows of a finished job as a file, made once.
-
-    Args:
-        job: A job in a final state.
-        format: One of the formats of `write_table`.
-
-    Raises:
-        ClassifierError: The format cannot hold them.
-    """
-    path = job.folder / f"{job.name.split('.')[0]}_scored.{format}"
-    with job.exporting:
-        if not path.exists():
-            write_table(job.scored.columns, job.scored.rows, str(path), format)
-    return str(path)
-
-
-def _endpoint(jobs: JobQueue) -> None:
-    """The public endpoint, and the event by which a client's cancel stops its job."""
-
-    async def classify_file(file: str, text_column: str = "") -> AsyncIterator[tuple[dict[str, Any], str | None]]:
-        """Classify every row of a table: CSV, TSV, Excel, JSON, JSON Lines, Parquet or plain text, also gzip'd.
-
-        Yields the progress until the scored table is there. A cancelled call stops its job.
-
-        Args:
-            file: The table.
-            text_column: The column with the messages; found by name and content if empty.
-
-        Returns:
-            Progress (job id, state, rows, errors, rows per second, share) and, at the end, the scored CSV file.
-        """
-        try:
-            job = await asyncio.to_thread(jobs.submit, file, text_column or None)
-        except ClassifierError as error:
-            raise gr.Error(str(error), print_exception=False) from None
-        except Exception:
-            log.exception("A file could not be queued.")
-            raise gr.Error(page.APOLOGY, print_exception=False) from None
-        try:
-            async for _ in _pulses(job):
-                yield _state(job), None
-        finally:
-            job.stop.set()  # nothing to stop any more, unless the caller cancelled
-        if job.state == FAILED:
-            raise gr.Error(job.error, print_exception=False)
-        yield _state(job), await asyncio.to_thread(partial(result_file, job, "csv"))
-
-    with gr.Group(visible=False):
-        file, column = gr.File(label="file"), gr.Textbox(label="text_column")
-        state, result, run, cancel = gr.JSON(label="progress"), gr.File(label="scored"), gr.Button(), gr.Button()
-    event = run.click(classify_file, [file, column], [state, result], api_name="classify_file", **_WATCH)
-    cancel.click(None, cancels=[event], api_visibility="private")
-
-
-def _state(job: Job) -> dict[str, Any]:
-    done = job.progress
-    return {
-        "job": job.id,
-        "state": job.state,
-        "rows": done.rows if done else 0,
-        "errors": done.errors if done else 0,
-        "rows_per_second": round(done.rows_per_second, 1) if done else 0.0,
-        "share": 1.0 if job.state == DONE else (done.share or 0.0) if done else 0.0,
-        "stopped": job.state == STOPPED,
-    }
