@@ -83,6 +83,17 @@ class Classifier:
             raise ClassifierError(f"The tokenizer of {str(folder.path)!r} cannot be read: {error}.") from None
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(folder.max_tokens)
+        # The labels of all tasks side by side, so that one pass over the logits calibrates them all.
+        sizes = [len(task.labels) for task in self.tasks.tasks]
+        ends = np.cumsum(sizes)
+        self._starts, self._task_of_label = ends - sizes, np.repeat(np.arange(len(sizes)), sizes)
+        self._temperatures = np.float32([folder.temperatures[task.name] for task in self.tasks.tasks])[
+            self._task_of_label
+        ]
+        self._outputs = [
+            (task.name, task.label_names, slice(start, end))
+            for task, start, end in zip(self.tasks.tasks, self._starts, ends, strict=True)
+        ]
 
     @classmethod
     def load(
@@ -290,15 +301,12 @@ class Classifier:
     def _calibrated(self, batches: Sequence[Sequence[NDArray[np.float32]]]) -> Iterator[dict[str, dict[str, float]]]:
         """Task to label to probability, for each message of the batches, from each task's logits, (batch, labels)."""
         for batch in batches:
-            shares = [
-                _softmax(values / self.folder.temperatures[task.name]).tolist()
-                for task, values in zip(self.tasks.tasks, batch, strict=True)
-            ]
-            for row in zip(*shares, strict=True):
-                yield {
-                    task.name: dict(zip(task.label_names, values, strict=True))
-                    for task, values in zip(self.tasks.tasks, row, strict=True)
-                }
+            logits = np.concatenate(batch, axis=1) / self._temperatures
+            tops = np.maximum.reduceat(logits, self._starts, axis=1)
+            shares = np.exp(logits - tops[:, self._task_of_label])
+            shares /= np.add.reduceat(shares, self._starts, axis=1)[:, self._task_of_label]
+            for row in shares.astype(np.float64).tolist():
+                yield {name: dict(zip(labels, row[own], strict=True)) for name, labels, own in self._outputs}
 
     @cached_property
     def fingerprint(self) -> str:
@@ -327,9 +335,3 @@ class Classifier:
             "policy_version": self.policy.version,
             "threads": self.threads,
         }
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    """Probabilities, (messages, labels)."""
-    shifted = np.exp(logits - logits.max(-1, keepdims=True))
-    return (shifted / shifted.sum(-1, keepdims=True)).astype(np.float64)
