@@ -104,7 +104,7 @@ def operator_shares(classifier: Classifier, texts: Sequence[str]) -> dict[str, f
         options.enable_profiling, options.profile_file_prefix = True, f"{folder}/profile"
         path, _ = classifier.folder.onnx_file(classifier.model["backend"])
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        for feed in classifier._read_window(texts, return_errors=True).feeds():
+        for feed in classifier._reader.read(texts, return_errors=True).feeds():
             session.run(None, feed)
         events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
     spent: Counter[str] = Counter()

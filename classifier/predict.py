@@ -9,32 +9,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
-from tokenizers import Tokenizer
 
+from .calibrated import CalibratedSoftmax
 from .changes import is_fragile
 from .errors import ClassifierError
 from .folder import CALIBRATION, CONFIG, EMBEDDED, TOKENIZER, ModelFolder
 from .policy import Policy
 from .result import Result
 from .session import available_cores, open_session
-from .windows import BATCH_TOKENS, Window, windows
-
-#: Characters of a message that are looked at, per token of the model's limit. A word of over 100
-#: characters is one unknown token for BERT's tokenizer, so no token that counts is lost.
-CHARACTERS_PER_TOKEN = 100
+from .windows import BATCH_TOKENS, Reader, Window, windows
 
 #: From this size of the ONNX file on, two cores share a single message: its time goes into fetching the weights from
 #: memory, which two do 1.4 times as fast (66 M parameters in int8). With the embedded model they gain nothing.
 LARGE_FILE = 40_000_000
-
-#: [CLS] and [SEP], which every encoding has.
-SPECIAL_TOKENS = 2
 
 
 class Classifier:
@@ -77,23 +71,8 @@ class Classifier:
                     f"{str(path)!r} gives {outputs.get(task.name, 'no')} outputs for task {task.name!r}, "
                     f"{CONFIG} declares {len(task.labels)} labels; export the model again."
                 )
-        try:
-            self._tokenizer = Tokenizer.from_file(str(folder.path / TOKENIZER))
-        except Exception as error:  # the library raises bare Exception
-            raise ClassifierError(f"The tokenizer of {str(folder.path)!r} cannot be read: {error}.") from None
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(folder.max_tokens)
-        # The labels of all tasks side by side, so that one pass over the logits calibrates them all.
-        sizes = [len(task.labels) for task in self.tasks.tasks]
-        ends = np.cumsum(sizes)
-        self._starts, self._task_of_label = ends - sizes, np.repeat(np.arange(len(sizes)), sizes)
-        self._temperatures = np.float32([folder.temperatures[task.name] for task in self.tasks.tasks])[
-            self._task_of_label
-        ]
-        self._outputs = [
-            (task.name, task.label_names, slice(start, end))
-            for task, start, end in zip(self.tasks.tasks, self._starts, ends, strict=True)
-        ]
+        self._reader = Reader(folder.path / TOKENIZER, folder.max_tokens)
+        self._probabilities = CalibratedSoftmax(self.tasks, folder.temperatures)
 
     @classmethod
     def load(
@@ -150,7 +129,7 @@ class Classifier:
         Raises:
             ClassifierError: The message is no string, or holds nothing to read.
         """
-        window = self._read_window([text], return_errors=False)
+        window = self._reader.read([text])
         (result,) = self._results(window, [self._run(feed, self._single_session) for feed in window.feeds()])
         assert isinstance(result, Result)  # errors were raised
         if check_fragile is None:
@@ -179,7 +158,7 @@ class Classifier:
         running: tuple[Window, list[Future[Any]]] | None = None
         try:
             for chunk in windows(texts):
-                window = self._read_window(chunk, return_errors)
+                window = self._reader.read(chunk, return_errors=return_errors)
                 futures = [self._pool.submit(self._run, feed) for feed in window.feeds()]
                 # The results of a batch are made while others run, of this window and of the next.
                 ready, running = running, (window, futures)
@@ -200,7 +179,7 @@ class Classifier:
         Raises:
             ClassifierError: A message is no string, or holds nothing to read.
         """
-        window = self._read_window(texts, return_errors=False)
+        window = self._reader.read(texts)
         # What reads the same is run once: to a tokenizer of small letters, changes of case are none.
         distinct = {tuple(encoding.ids): encoding for encoding in window.encodings}
         longest, total = max(map(len, distinct)), sum(map(len, distinct))
@@ -208,15 +187,13 @@ class Classifier:
             min(BATCH_TOKENS, longest + total // self.threads)  # work for every core
         )
         runs = list(self._aside.map(self._run, feeds))
-        found = dict(zip(distinct, self._calibrated([values for values, _ in runs]), strict=True))
+        found = dict(zip(distinct, chain.from_iterable(self._probabilities(values) for values, _ in runs), strict=True))
         read = dict(zip(window.ordered, window.encodings, strict=True))
         return [found[tuple(read[text].ids)] for text in texts]
 
     def part_read(self, text: str) -> str:
         """The beginning of a message that the model reads: all of it, unless the result says truncated."""
-        clean = self._clean(text)
-        encoding = self._tokenizer.encode(clean)
-        return text if not encoding.overflowing and clean == text else text[: max(end for _, end in encoding.offsets)]
+        return self._reader.part_read(text)
 
     def _run(
         self, feed: Mapping[str, NDArray[Any]], session: InferenceSession | None = None
@@ -225,31 +202,6 @@ class Classifier:
         started = time.perf_counter()
         values = (session or self._session).run(list(self.tasks.task_names), feed)
         return values, time.perf_counter() - started
-
-    def _read_window(self, texts: Sequence[str], return_errors: bool) -> Window:
-        """Tokenize messages, each distinct one once; see `classify_many` for the errors."""
-        started = time.perf_counter()
-        clean: dict[str, str] = {}
-        errors: dict[int, ClassifierError] = {}
-        for index, text in enumerate(texts):
-            try:
-                if not isinstance(text, str) or text not in clean:
-                    clean[text] = self._clean(text)
-            except ClassifierError as error:
-                errors[index] = error
-        encodings = self._tokenizer.encode_batch_fast(list(clean.values())) if clean else []
-        found = {
-            text: encoding for text, encoding in zip(clean, encodings, strict=True) if len(encoding) > SPECIAL_TOKENS
-        }
-        for index, text in enumerate(texts):
-            if index not in errors and text not in found:
-                errors[index] = ClassifierError(f"The message {text[:40]!r} holds nothing to read; write a few words.")
-        if errors and not return_errors:
-            raise errors[min(errors)]
-        ordered = sorted(found, key=lambda text: len(found[text]), reverse=True)
-        cut = [len(text) > len(clean[text]) or bool(found[text].overflowing) for text in ordered]
-        seconds = (time.perf_counter() - started) / len(texts)
-        return Window(texts, ordered, [found[text] for text in ordered], cut, errors, seconds)
 
     def _with_doubt(self, text: str, result: Result) -> Result:
         """The result with its route decided again, knowing whether it is fragile."""
@@ -260,14 +212,6 @@ class Classifier:
         latency = {**result.latency_ms, "doubt": spent, "total": result.latency_ms["total"] + spent}
         return replace(result, route=route, latency_ms=latency)
 
-    def _clean(self, text: str) -> str:
-        """The message as the tokenizer can take it, cut where the model's limit is surely passed."""
-        if not isinstance(text, str):
-            raise ClassifierError(f"A message is {type(text).__name__} ({text!r:.40}); expected a string.")
-        # Lone surrogates are no text and cannot be encoded; '?' stands for each.
-        limit = self.folder.max_tokens * CHARACTERS_PER_TOKEN
-        return text[:limit].encode("utf-8", "replace").decode("utf-8")
-
     def _results(
         self, window: Window, runs: Iterable[tuple[Sequence[NDArray[np.float32]], float]]
     ) -> Iterator[Result | ClassifierError]:
@@ -275,7 +219,7 @@ class Classifier:
         made: dict[str, Result] = {}
         messages = zip(window.ordered, window.encodings, window.cut, strict=True)
         for values, took in runs:
-            shares = self._calibrated([values])
+            shares = self._probabilities(values)
             tokenize, model = 1000 * window.tokenize_seconds, 1000 * took / len(values[0])
             for probabilities, (text, encoding, cut) in zip(shares, messages, strict=False):
                 started = time.perf_counter()
@@ -297,16 +241,6 @@ class Classifier:
                 )
         for index, text in enumerate(window.texts):
             yield window.errors[index] if index in window.errors else made[text]
-
-    def _calibrated(self, batches: Sequence[Sequence[NDArray[np.float32]]]) -> Iterator[dict[str, dict[str, float]]]:
-        """Task to label to probability, for each message of the batches, from each task's logits, (batch, labels)."""
-        for batch in batches:
-            logits = np.concatenate(batch, axis=1) / self._temperatures
-            tops = np.maximum.reduceat(logits, self._starts, axis=1)
-            shares = np.exp(logits - tops[:, self._task_of_label])
-            shares /= np.add.reduceat(shares, self._starts, axis=1)[:, self._task_of_label]
-            for row in shares.astype(np.float64).tolist():
-                yield {name: dict(zip(labels, row[own], strict=True)) for name, labels, own in self._outputs}
 
     @cached_property
     def fingerprint(self) -> str:

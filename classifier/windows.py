@@ -1,14 +1,16 @@
-"""Windows of messages, which are sorted by length and cut into batches for the model."""
+"""Messages become tokens, in windows that are sorted by length and cut into batches for the model."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Encoding
+from tokenizers import Encoding, Tokenizer
 
 from .errors import ClassifierError
 
@@ -19,6 +21,13 @@ WINDOW, WINDOW_CHARACTERS = 2048, 1 << 18
 #: Tokens, padding included, of one run of the model in a batch. The activations of so many stay in a
 #: core's cache: over 1,024 a message costs a third more time, under 256 the overhead of a run shows.
 BATCH_TOKENS = 512
+
+#: Characters of a message that are looked at, per token of the model's limit. A word of over 100
+#: characters is one unknown token for BERT's tokenizer, so no token that counts is lost.
+CHARACTERS_PER_TOKEN = 100
+
+#: [CLS] and [SEP], which every encoding has.
+SPECIAL_TOKENS = 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,73 @@ class Window:
                 input_ids[real] = np.fromiter(chain.from_iterable(ids[start:end]), np.int64)
                 yield {"input_ids": input_ids, "attention_mask": real.astype(np.int64)}
                 start = end
+
+
+class Reader:
+    """Reads messages as a model's tokens.
+
+    Args:
+        path: The tokenizer's file.
+        max_tokens: The model's limit; what is longer is cut.
+
+    Raises:
+        ClassifierError: The file is no tokenizer.
+    """
+
+    def __init__(self, path: Path, max_tokens: int) -> None:
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise ClassifierError(f"The tokenizer {str(path)!r} cannot be read: {error}.") from None
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_tokens)
+        self._limit = max_tokens * CHARACTERS_PER_TOKEN
+
+    def read(self, texts: Sequence[str], *, return_errors: bool = False) -> Window:
+        """Tokenize messages, each distinct one once.
+
+        Args:
+            texts: The messages, at least one.
+            return_errors: Keep the errors of messages that cannot be read in the window, instead of raising the first.
+
+        Raises:
+            ClassifierError: A message is no string, or holds nothing to read.
+        """
+        started = time.perf_counter()
+        clean: dict[str, str] = {}
+        errors: dict[int, ClassifierError] = {}
+        for index, text in enumerate(texts):
+            try:
+                if not isinstance(text, str) or text not in clean:
+                    clean[text] = self._clean(text)
+            except ClassifierError as error:
+                errors[index] = error
+        encodings = self._tokenizer.encode_batch_fast(list(clean.values())) if clean else []
+        found = {
+            text: encoding for text, encoding in zip(clean, encodings, strict=True) if len(encoding) > SPECIAL_TOKENS
+        }
+        for index, text in enumerate(texts):
+            if index not in errors and text not in found:
+                errors[index] = ClassifierError(f"The message {text[:40]!r} holds nothing to read; write a few words.")
+        if errors and not return_errors:
+            raise errors[min(errors)]
+        ordered = sorted(found, key=lambda text: len(found[text]), reverse=True)
+        cut = [len(text) > len(clean[text]) or bool(found[text].overflowing) for text in ordered]
+        seconds = (time.perf_counter() - started) / len(texts)
+        return Window(texts, ordered, [found[text] for text in ordered], cut, errors, seconds)
+
+    def part_read(self, text: str) -> str:
+        """The beginning of a message that the model reads, or all of it."""
+        clean = self._clean(text)
+        encoding = self._tokenizer.encode(clean)
+        return text if not encoding.overflowing and clean == text else text[: max(end for _, end in encoding.offsets)]
+
+    def _clean(self, text: str) -> str:
+        """The message as the tokenizer can take it, cut where the model's limit is surely passed."""
+        if not isinstance(text, str):
+            raise ClassifierError(f"A message is {type(text).__name__} ({text!r:.40}); expected a string.")
+        # Lone surrogates are no text and cannot be encoded; '?' stands for each.
+        return text[: self._limit].encode("utf-8", "replace").decode("utf-8")
 
 
 def windows(texts: Iterable[str]) -> Iterator[list[str]]:
