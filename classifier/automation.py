@@ -16,7 +16,7 @@ from .folder import CALIBRATION, POLICY, ModelFolder, read_json, write_json
 from .policy import Policy
 
 if TYPE_CHECKING:
-    from .data import Examples
+    from .examples import Examples
     from .predict import Classifier
 
 

@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from .data import MISSING, Examples
+from .examples import MISSING, Examples
 from .tasks import Task, TaskSet
 
 #: Words per label of the keyword rules.

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from .data import Examples, noisy_copy
 from .errors import ClassifierError
+from .examples import Examples, noisy_copy
 from .settings import TrainSettings
 from .tasks import TaskSet
 

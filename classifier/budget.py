@@ -15,7 +15,7 @@ from .policy import Policy
 from .rules import Probabilities
 
 if TYPE_CHECKING:
-    from .data import Examples
+    from .examples import Examples
 
 #: Confidence levels that are looked at, the most cautious first. Fixed beforehand, which the guarantee needs.
 LEVELS = tuple(step / 200 for step in range(199, 99, -1))

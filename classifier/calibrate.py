@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import MISSING, Examples
 from .errors import ClassifierError
 from .evaluate import calibration_error, score
+from .examples import MISSING, Examples
 from .folder import CALIBRATION, read_json, write_json
 from .predict import Classifier
 

@@ -73,7 +73,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.suite is not None:
         _suite(args)
         return
-    from .data import concatenate, read_examples
+    from .data import read_examples
+    from .examples import concatenate
     from .predict import Classifier
     from .report import evaluation_report, scores_table, with_baselines, write_report
     from .slices import by_value, read_values

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from .data import MISSING, DataReport, Examples, concatenate, deduplicate, describe, read_examples
+from .data import read_examples
 from .desks import desk
 from .errors import ClassifierError
 from .estimates import CHARACTERS_PER_TOKEN
+from .examples import MISSING, DataReport, Examples, concatenate, deduplicate, describe
 from .folder import read_json, write_json
 from .settings import TrainSettings
 from .splits import split

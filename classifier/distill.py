@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .data import Examples
 from .errors import ClassifierError
+from .examples import Examples
 from .hub import pull
 from .logits import answers
 from .tasks import TaskSet

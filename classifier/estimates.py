@@ -11,8 +11,8 @@ import numpy as np
 from huggingface_hub import HfApi, hf_hub_download
 from huggingface_hub.utils import get_session, hf_raise_for_status
 
-from .data import Examples
 from .errors import ClassifierError
+from .examples import Examples
 from .folder import CONFIG, EMBEDDED, REPORT, read_json
 from .hub_errors import explained
 from .settings import TrainSettings

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import confusion_matrix
 
-from .data import MISSING
 from .errors import ClassifierError
+from .examples import MISSING
 from .policy import Policy
 from .predict import Classifier
 from .tasks import Task, TaskSet

@@ -17,8 +17,8 @@ from tokenizers import Tokenizer
 from .calibrate import cross_validated_ece, fit_temperatures
 from .card import write_card
 from .checkpoint import Progress, replace_folder
-from .data import Examples, noisy_copy
 from .evaluate import OVERALL, evaluate
+from .examples import Examples, noisy_copy
 from .export import BAR, verify, write_onnx, write_trained
 from .folder import CARD, ONNX_INT8, REPORT, ModelFolder, write_json
 from .logits import answers, predict_logits

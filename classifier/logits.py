@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from tokenizers import Tokenizer
 
 from .batches import encode, pad
-from .data import MISSING, Examples
+from .examples import MISSING, Examples
 from .model import MultiTaskModel
 from .tasks import TaskSet
 

@@ -18,8 +18,8 @@ from transformers import get_scheduler
 
 from .batches import Epoch, steps_per_epoch
 from .checkpoint import Checkpoints, Progress
-from .data import Examples
 from .errors import ClassifierError
+from .examples import Examples
 from .logits import predict_logits, validation_scores
 from .losses import MultiTaskLoss, double
 from .model import MultiTaskModel

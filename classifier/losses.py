@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from .batches import Batch
-from .data import MISSING, Examples
+from .examples import MISSING, Examples
 from .settings import TrainSettings
 from .tasks import Task
 

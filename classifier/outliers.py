@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from .data import MISSING
+from .examples import MISSING
 
 Floats = NDArray[np.floating[Any]]
 

@@ -8,19 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .data import (
-    MISSING,
-    DataReport,
-    Examples,
-    concatenate,
-    deduplicate,
-    describe,
-    read_auxiliary,
-    read_examples,
-    read_unlabelled,
-)
+from .data import read_auxiliary, read_examples, read_unlabelled
 from .desks import desk
 from .errors import ClassifierError
+from .examples import MISSING, DataReport, Examples, concatenate, deduplicate, describe
 from .folder import read_json
 from .settings import TrainSettings
 from .splits import split

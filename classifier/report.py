@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .data import MISSING, Examples, deduplicate, noisy_copy
 from .evaluate import BINS, OVERALL, evaluate, score
+from .examples import MISSING, Examples, deduplicate, noisy_copy
 from .folder import write_json
 from .predict import Classifier
 from .slices import slices_table

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .baselines import baselines
-from .data import Examples, describe
 from .desks import SUPPORT
 from .evaluate import OVERALL, business_cost, evaluate
+from .examples import Examples, describe
 from .tables import read_public
 from .tasks import TaskSet
 

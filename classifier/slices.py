@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .data import MISSING, Examples
 from .errors import ClassifierError
 from .evaluate import OVERALL, evaluate, score
+from .examples import MISSING, Examples
 from .predict import Classifier
 from .tables import read_table
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .data import MISSING, Examples
 from .errors import ClassifierError
+from .examples import MISSING, Examples
 from .tasks import TaskSet
 
 

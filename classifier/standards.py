@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from .baselines import baselines
 from .calibrate import fit_temperatures
-from .data import MISSING, Examples, describe
 from .errors import ClassifierError
 from .evaluate import OVERALL, evaluate
+from .examples import MISSING, Examples, describe
 from .outliers import detectors, outlier_scores
 from .splits import split
 from .tables import read_public

@@ -22,8 +22,9 @@ import numpy as np
 import psutil
 import yaml
 
-from .data import MISSING, read_examples
+from .data import read_examples
 from .errors import ClassifierError
+from .examples import MISSING
 from .folder import REPORT, read_json, write_json
 from .predict import Classifier
 from .settings import TrainSettings

@@ -7,7 +7,7 @@ from answers import POLICY, message
 from classifier import Classifier
 from classifier.automation import fingerprint, halves, labelled, remembered
 from classifier.budget import at_level
-from classifier.data import Examples
+from classifier.examples import Examples
 from classifier.folder import EMBEDDED
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 
 from classifier.baselines import baselines
-from classifier.data import MISSING, Examples
+from classifier.examples import MISSING, Examples
 from classifier.tasks import Label, Task, TaskSet
 
 TASKS = TaskSet(

@@ -5,7 +5,7 @@ import pytest
 
 from classifier.__main__ import main
 from classifier.calibrate import cross_validated_ece, fit_temperatures
-from classifier.data import MISSING
+from classifier.examples import MISSING
 from classifier.folder import CALIBRATION
 from classifier.predict import Classifier
 

@@ -5,16 +5,9 @@ import numpy as np
 import pandas
 import pytest
 
-from classifier.data import (
-    MISSING,
-    DataReport,
-    concatenate,
-    deduplicate,
-    describe,
-    read_auxiliary,
-    read_examples,
-)
+from classifier.data import read_auxiliary, read_examples
 from classifier.errors import ClassifierError
+from classifier.examples import MISSING, DataReport, concatenate, deduplicate, describe
 from classifier.splits import split, twin_groups
 from classifier.tables import read_public
 from classifier.tasks import Label, Task, TaskSet

@@ -10,9 +10,9 @@ from transformers import MPNetConfig, MPNetModel
 
 from classifier import train
 from classifier.checkpoint import Checkpoints
-from classifier.data import MISSING, Examples
 from classifier.distill import teach
 from classifier.errors import ClassifierError
+from classifier.examples import MISSING, Examples
 from classifier.export import export_folder
 from classifier.losses import MultiTaskLoss
 from classifier.predict import Classifier

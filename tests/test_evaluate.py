@@ -5,9 +5,9 @@ import pytest
 from sklearn.metrics import f1_score, precision_recall_fscore_support, roc_auc_score
 
 from classifier.__main__ import main
-from classifier.data import MISSING
 from classifier.errors import ClassifierError
 from classifier.evaluate import OVERALL, bootstrap, business_cost, calibration_error, evaluate
+from classifier.examples import MISSING
 from classifier.tasks import Label, Task, TaskSet
 
 TASKS = TaskSet(

@@ -10,8 +10,10 @@ from classifier.__main__ import main
 from classifier.errors import ClassifierError
 from classifier.export import compare, export_folder, verify
 from classifier.folder import ONNX_FLOAT, ONNX_INT8, WEIGHTS
-from classifier.graph import build_onnx, layer_weights
-from classifier.int8 import Int8Scheme, observe, quantise_blocks, quantise_columns, quantise_product
+from classifier.graph import build_onnx
+from classifier.int8 import Int8Scheme, quantise_blocks, quantise_columns, quantise_product
+from classifier.observe import observe
+from classifier.quantise import layer_weights
 from classifier.schemes import SCHEMES, compare_schemes
 
 

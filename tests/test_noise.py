@@ -4,8 +4,8 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifier.data import Examples, noisy_copy
 from classifier.desks import SUPPORT
+from classifier.examples import Examples, noisy_copy
 from classifier.noise import EVALUATION_NOISE, NoiseSettings, add_noise
 
 OFF = NoiseSettings(rate=1, typos=0, slang=0, markers=0, casing=0, punctuation=0, names=0, numbers=0)

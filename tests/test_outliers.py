@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from classifier.data import MISSING
+from classifier.examples import MISSING
 from classifier.outliers import detectors, outlier_scores
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from classifier.__main__ import main
-from classifier.data import MISSING
+from classifier.examples import MISSING
 from classifier.report import error_patterns
 
 

@@ -6,8 +6,8 @@ import pytest
 from conftest import SHARED, make_tokenizer
 
 from classifier.__main__ import main
-from classifier.data import MISSING
 from classifier.errors import ClassifierError
+from classifier.examples import MISSING
 from classifier.standards import load_standard
 
 

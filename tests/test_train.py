@@ -18,9 +18,9 @@ from classifier import loop, train
 from classifier.batches import Epoch, plan, steps_per_epoch
 from classifier.card import MARK
 from classifier.checkpoint import Checkpoints, Progress, replace_folder
-from classifier.data import MISSING, Examples
 from classifier.desks import SUPPORT
 from classifier.errors import ClassifierError
+from classifier.examples import MISSING, Examples
 from classifier.logits import predict_logits
 from classifier.losses import MultiTaskLoss, class_weights, divergence
 from classifier.optim import make_optimizer, use_bf16
