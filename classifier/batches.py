@@ -7,7 +7,7 @@ any number of processes cut the same global batch into their parts.
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,3 +174,9 @@ def pad(token_ids: Sequence[NDArray[np.int32]]) -> tuple[Tensor, Tensor]:
         input_ids[row, : len(ids)] = torch.from_numpy(ids)
         attention_mask[row, : len(ids)] = 1
     return input_ids, attention_mask
+
+
+def padded(tokenizer: Tokenizer, texts: Sequence[str], size: int = 32) -> Iterator[tuple[Tensor, Tensor]]:
+    """Token ids and attention masks of messages, in batches of so many."""
+    for start in range(0, len(texts), size):
+        yield pad(encode(tokenizer, texts[start : start + size]))

@@ -76,7 +76,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     from .data import read_examples
     from .examples import concatenate
     from .predict import Classifier
-    from .report import evaluation_report, scores_table, with_baselines, write_report
+    from .report import evaluation_report, with_baselines, write_report
+    from .scores_table import scores_table
     from .slices import by_value, read_values
 
     classifier = Classifier.load(args.model, revision=args.revision)
@@ -147,7 +148,8 @@ def _calibrate(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from .export import export_folder, read_texts
+    from .export import export_folder
+    from .verify import read_texts
 
     proof = [text for file in args.data for text in read_texts(file)]
     if args.schemes:

@@ -98,7 +98,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
 def _train(args: argparse.Namespace) -> None:
     from .evaluate import OVERALL
     from .folder import REPORT, read_json
-    from .report import scores_table
+    from .scores_table import scores_table
     from .settings import TrainSettings, preset, read_settings_file
 
     given = {key: value for key, value in vars(args).items() if value is not None}

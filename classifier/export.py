@@ -1,36 +1,25 @@
-"""From a trained model to a model folder, and the proof that its ONNX files answer as the model does."""
+"""From a trained model to a model folder."""
 
 from __future__ import annotations
 
-import gzip
-import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
-import onnxruntime
-import torch
-from scipy.special import softmax
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import nn
 
+from .batches import padded
 from .errors import ClassifierError
 from .folder import CALIBRATION, FORMAT, ONNX_FLOAT, ONNX_INT8, POLICY, TOKENIZER, WEIGHTS, ModelFolder, write_json
 from .graph import build_onnx
 from .int8 import Int8Scheme
 from .model import MultiTaskDistilBert, MultiTaskModel
 from .policy import Policy
-from .session import available_cores
 from .tasks import TaskSet
-
-#: Share of messages whose label must stay the same, for every task.
-BAR = 0.993
-
-#: Messages that a proof needs.
-PROOF_MESSAGES = 1000
+from .verify import BAR, verify
 
 
 def write_model_folder(
@@ -124,7 +113,7 @@ def write_onnx(
     onnx.save(
         build_onnx(model, metadata=metadata)
         if float_onnx
-        else build_onnx(model, scheme or Int8Scheme(), list(batches(tokenizer, samples)), metadata),
+        else build_onnx(model, scheme or Int8Scheme(), list(padded(tokenizer, samples)), metadata),
         part,
     )
     part.replace(file)
@@ -191,101 +180,3 @@ def export_folder(
             file.unlink() if kept is None else file.write_bytes(kept)
             raise
     return found
-
-
-def verify(
-    file: str | Path,
-    model: MultiTaskDistilBert,
-    tokenizer: Tokenizer,
-    texts: Sequence[str],
-    *,
-    bar: float = BAR,
-    least: int = PROOF_MESSAGES,
-) -> dict[str, Any]:
-    """Compare an ONNX file with the torch model on every head.
-
-    Args:
-        file: The ONNX file.
-        model: The model that it was made from.
-        tokenizer: Its tokenizer, with truncation set.
-        texts: Messages; none that the file's activation ranges were taken from.
-        bar: Share of the messages whose label must be the same, for every head.
-        least: Messages needed.
-
-    Returns:
-        ``n``, ``megabytes``, and under ``"tasks"`` for each head its ``agreement`` and
-        ``largest_difference`` of a probability.
-
-    Raises:
-        ClassifierError: There are too few messages, or a head agrees less than the bar asks.
-    """
-    texts = list(dict.fromkeys(texts))
-    if len(texts) < least:
-        raise ClassifierError(f"A proof needs {least} different messages; {len(texts)} were given. Give more data.")
-    found = compare(file, model, batches(tokenizer, sorted(texts, key=len)))
-    below = {name: task["agreement"] for name, task in found.items() if task["agreement"] < bar}
-    if below:
-        shares = ", ".join(f"{name} {share:.2%}" for name, share in below.items())
-        raise ClassifierError(
-            f"{str(file)!r} gives other labels than the model too often ({shares} the same of {len(texts)} messages; "
-            f"{bar:.1%} are needed). Give samples that are nearer to the messages, or serve the float file."
-        )
-    return {"n": len(texts), "megabytes": round(Path(file).stat().st_size / 1e6, 2), "tasks": found}
-
-
-def read_texts(path: str | Path) -> list[str]:
-    """The messages of a JSON Lines file, labelled or not; a ``.gz`` file is unpacked.
-
-    Raises:
-        ClassifierError: The file cannot be read, or a row has no ``text``.
-    """
-    opened = gzip.open if str(path).endswith(".gz") else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as file:
-            return [json.loads(line)["text"] for line in file]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ClassifierError(
-            f"{str(path)!r} cannot be read as messages ({error!r}); expected JSON Lines with a 'text' in each row."
-        ) from None
-
-
-def compare(
-    file: str | Path | bytes, model: MultiTaskDistilBert, batches: Iterable[tuple[Tensor, Tensor]]
-) -> dict[str, dict[str, float]]:
-    """Agreement and largest probability difference of each head of an ONNX file with the torch model.
-
-    Args:
-        file: Path or content of the ONNX file.
-        model: The model that it was made from.
-        batches: (input_ids, attention_mask) pairs, (batch, tokens) each.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = available_cores()
-    source = file if isinstance(file, bytes) else str(file)
-    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    names = list(model.heads)
-    same, gap, total = dict.fromkeys(names, 0), dict.fromkeys(names, 0.0), 0
-    model.eval()
-    for input_ids, mask in batches:
-        with torch.inference_mode():
-            expected = model(input_ids, mask)
-        values = session.run(names, {"input_ids": input_ids.numpy(), "attention_mask": mask.numpy()})
-        total += len(input_ids)
-        for name, logits in zip(names, values, strict=True):
-            ours, theirs = softmax(logits, axis=1), softmax(expected[name].numpy(), axis=1)
-            same[name] += int((ours.argmax(1) == theirs.argmax(1)).sum())
-            gap[name] = max(gap[name], float(np.abs(ours - theirs).max()))
-    return {name: {"agreement": same[name] / total, "largest_difference": gap[name]} for name in names}
-
-
-def batches(tokenizer: Tokenizer, texts: Sequence[str], size: int = 32) -> Iterator[tuple[Tensor, Tensor]]:
-    """Token ids and attention mask of messages, padded to the longest, (batch, tokens) each."""
-    for start in range(0, len(texts), size):
-        ids = [
-            torch.tensor(encoding.ids) for encoding in tokenizer.encode_batch_fast(list(texts[start : start + size]))
-        ]
-        yield _pad(ids), _pad([torch.ones_like(row) for row in ids])
-
-
-def _pad(rows: Sequence[Tensor]) -> Tensor:
-    return nn.utils.rnn.pad_sequence(list(rows), batch_first=True)

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from .batch import ROUTE_COLUMNS, ScoredFile
+from .batch import ROUTE_COLUMNS
+from .scored_file import ScoredFile
 from .tasks import TaskSet
 
 #: Rows of the table on the page; the download has all.

@@ -19,7 +19,7 @@ from .card import write_card
 from .checkpoint import Progress, replace_folder
 from .evaluate import OVERALL, evaluate
 from .examples import Examples, noisy_copy
-from .export import BAR, verify, write_onnx, write_trained
+from .export import write_onnx, write_trained
 from .folder import CARD, ONNX_INT8, REPORT, ModelFolder, write_json
 from .logits import answers, predict_logits
 from .model import MultiTaskDistilBert, MultiTaskModel
@@ -29,6 +29,7 @@ from .report import evaluation_report
 from .runlog import read_log
 from .settings import TrainSettings
 from .tasks import TaskSet
+from .verify import BAR, verify
 
 #: Characters of the messages that the ranges of int8 are taken from, about 30,000 tokens. Their activations take two
 #: gigabytes with the embedded model's encoder; its last layer is seen with the first token of each message only.

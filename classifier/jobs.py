@@ -12,10 +12,10 @@ from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .batch import Progress, ScoredFile
 from .errors import ClassifierError
 from .predict import Classifier
 from .rows import Table, open_table
+from .scored_file import Progress, ScoredFile
 
 _log = logging.getLogger(__name__)
 

@@ -12,9 +12,11 @@ from typing import Any
 import onnxruntime
 from tokenizers import Tokenizer
 
-from .export import batches, compare, load_trained
+from .batches import padded
+from .export import load_trained
 from .graph import build_onnx
 from .int8 import Int8Scheme
+from .verify import compare
 
 _SMOOTH = (0.8, 0.9)
 
@@ -54,7 +56,7 @@ def compare_schemes(path: str | Path, samples: Sequence[str], proof: Sequence[st
         ClassifierError: The folder has no weights.
     """
     folder, model, tokenizer = load_trained(path)
-    seen, checked = list(batches(tokenizer, samples)), list(batches(tokenizer, sorted(set(proof), key=len)))
+    seen, checked = list(padded(tokenizer, samples)), list(padded(tokenizer, sorted(set(proof), key=len)))
     rows: list[dict[str, Any]] = []
     files: dict[str, bytes] = {}
     for name, scheme in SCHEMES.items():
@@ -73,7 +75,7 @@ def _seconds(files: dict[str, bytes], tokenizer: Tokenizer, texts: Sequence[str]
     options.intra_op_num_threads = 1
     sessions = {name: onnxruntime.InferenceSession(file, options) for name, file in files.items()}
     found: dict[str, list[float]] = {name: [] for name in files}
-    for input_ids, mask in batches(tokenizer, texts, size=1):
+    for input_ids, mask in padded(tokenizer, texts, size=1):
         inputs = {"input_ids": input_ids.numpy(), "attention_mask": mask.numpy()}
         for name, session in sessions.items():
             started = time.perf_counter()

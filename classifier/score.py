@@ -13,10 +13,11 @@ from typing import Literal
 from filelock import FileLock, Timeout
 from huggingface_hub.constants import HF_HOME
 
-from .batch import Engine, Progress, ScoredFile, score_lines
+from .batch import Engine, score_lines
 from .errors import ClassifierError
 from .predict import Classifier
 from .rows import Table, open_table
+from .scored_file import Progress, ScoredFile
 from .writers import output_format, write_table
 
 

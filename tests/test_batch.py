@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from classifier.batch import STEP, ScoredFile, result_columns, score_rows
+from classifier.batch import result_columns, score_rows
 from classifier.errors import ClassifierError
 from classifier.predict import Classifier
 from classifier.rows import Row, open_table
+from classifier.scored_file import STEP, ScoredFile
 from classifier.windows import WINDOW
 
 ROOT = Path(__file__).parents[1]

@@ -8,13 +8,14 @@ from conftest import WORDS, make_tokenizer
 
 from classifier.__main__ import main
 from classifier.errors import ClassifierError
-from classifier.export import compare, export_folder, verify
+from classifier.export import export_folder
 from classifier.folder import ONNX_FLOAT, ONNX_INT8, WEIGHTS
 from classifier.graph import build_onnx
 from classifier.int8 import Int8Scheme, quantise_blocks, quantise_columns, quantise_product
 from classifier.observe import observe
 from classifier.quantise import layer_weights
 from classifier.schemes import SCHEMES, compare_schemes
+from classifier.verify import compare, verify
 
 
 def messages(n, seed=0):

@@ -3,9 +3,9 @@ import time
 
 import pytest
 
-from classifier.batch import STEP
 from classifier.errors import ClassifierError
 from classifier.jobs import DONE, FAILED, FINAL, RUNNING, STOPPED, JobQueue, Limits
+from classifier.scored_file import STEP
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from gradio_client.exceptions import AppError
 
 import app
 from classifier import file_report, file_summary
-from classifier.batch import STEP, ScoredFile
 from classifier.file_endpoint import result_file
 from classifier.jobs import STOPPED, JobQueue
 from classifier.rows import open_table
+from classifier.scored_file import STEP, ScoredFile
 from classifier.tab_file import ORDERS, _FileTab
 
 
