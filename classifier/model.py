@@ -125,15 +125,36 @@ def load_encoder(base: str, *, revision: str = "main") -> DistilBertModel:
             f"or the name of a repository on the Hub that can be reached. ({error})"
         ) from error
     if kind == "distilbert":
-        return DistilBertModel.from_pretrained(base, revision=revision, dtype=torch.float32)
+        return pretrained(DistilBertModel, base, revision=revision)
     if kind == "bert":
-        bert = BertModel.from_pretrained(base, revision=revision, dtype=torch.float32, add_pooling_layer=False)
-        return bert_to_distilbert(bert)
+        return bert_to_distilbert(pretrained(BertModel, base, revision=revision, add_pooling_layer=False))
     raise ClassifierError(
         f"{base!r} is a {kind!r} encoder; expected DistilBERT, or BERT, which is converted. "
         "Choose for instance distilbert-base-uncased or sentence-transformers/all-MiniLM-L6-v2; with --teacher it "
         "can be trained to teach such a model."
     )
+
+
+def pretrained(kind: Any, base: str, **options: Any) -> Any:
+    """A model of transformers in float32, with all of its weights.
+
+    Args:
+        kind: The model's class, or ``AutoModel``.
+        base: A folder or Hub repository.
+        options: What else ``from_pretrained`` takes.
+
+    Raises:
+        ClassifierError: Weights are missing; transformers would only warn, and go on with random ones.
+    """
+    model, found = kind.from_pretrained(base, dtype=torch.float32, output_loading_info=True, **options)
+    # Nothing reads the pooler.
+    missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
+    if missing:
+        raise ClassifierError(
+            f"{base!r} holds no whole encoder: {len(missing)} of its weights are missing, such as {missing[0]!r}. "
+            "Give the folder or repository of a pretrained encoder, or a model folder that `train` wrote."
+        )
+    return model
 
 
 #: Names of a BERT layer's parts, and of the same parts in DistilBERT.

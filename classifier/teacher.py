@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors.torch import load_model, save_model
 from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel, PreTrainedModel
@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel
 from .errors import ClassifierError
 from .export import load_trained, read_trained
 from .folder import WEIGHTS, ModelFolder
-from .model import MultiTaskModel
+from .model import MultiTaskModel, pretrained
 
 
 class MultiTaskTeacher(MultiTaskModel):
@@ -39,13 +39,17 @@ class MultiTaskTeacher(MultiTaskModel):
     def from_encoder(
         cls, base: str, heads: Mapping[str, int], *, revision: str = "main", pooling: str = "mean", dropout: float = 0.1
     ) -> MultiTaskTeacher:
-        """New heads on a pretrained encoder; the arguments are `MultiTaskDistilBert.from_encoder`'s.
+        """New heads on a pretrained encoder, or on that of a teacher; see `MultiTaskDistilBert.from_encoder`.
 
         Raises:
             ClassifierError: `base` cannot be found, or is no encoder that transformers knows.
         """
+        encoder: Any
         try:
-            encoder = AutoModel.from_pretrained(base, revision=revision, dtype=torch.float32)
+            if getattr(AutoConfig.from_pretrained(base, revision=revision), "teacher", False):
+                encoder = cls.from_pretrained(base).base_model
+            else:
+                encoder = pretrained(AutoModel, base, revision=revision)
         except (OSError, ValueError) as error:
             raise ClassifierError(
                 f"No encoder can be loaded from {base!r}; give a folder with config.json and model.safetensors, "

@@ -17,6 +17,7 @@ from classifier.export import export_folder
 from classifier.losses import MultiTaskLoss
 from classifier.predict import Classifier
 from classifier.prepare import prepare
+from classifier.teacher import MultiTaskTeacher
 
 TEXTS = ["my card please", "refund urgent", "order please", "card urgent", "the refund please", "order urgent"]
 
@@ -141,6 +142,13 @@ def test_any_encoder_can_teach_and_says_that_it_cannot_serve(other_teacher, worl
     assert base["teacher"] and base["heads"] == {"colour": 3, "mood": 2}
     with pytest.raises(ClassifierError, match=r"'mpnet' encoder; expected DistilBERT.*with --teacher"):
         train.train(settings(world, tmp_path / "m", base=str(other_teacher.parent / "base")))
+
+
+def test_a_teacher_is_trained_on_from_its_own_weights(other_teacher):
+    again = MultiTaskTeacher.from_encoder(str(other_teacher), {"other": 2})
+    before = MultiTaskTeacher.from_pretrained(other_teacher).base_model.state_dict()
+    assert list(again.heads) == ["other"] == list(again.config.heads)
+    assert all(torch.equal(value, before[key]) for key, value in again.base_model.state_dict().items())
 
 
 def test_a_teacher_that_is_killed_goes_on_where_it_was(other_teacher, world, tmp_path):

@@ -1,6 +1,7 @@
 import pytest
 import torch
 from conftest import make_model
+from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, DistilBertModel, GPT2Config
 
 from classifier.errors import ClassifierError
@@ -44,6 +45,14 @@ def test_bert_and_distilbert_checkpoints_both_load(bert, tmp_path):
     loaded = load_encoder(str(tmp_path / "distilbert"))
     assert isinstance(loaded, DistilBertModel)
     assert torch.equal(loaded(ids, mask).last_hidden_state, converted(ids, mask).last_hidden_state)
+
+
+def test_an_encoder_that_lacks_weights_is_refused(bert, tmp_path):
+    bert_to_distilbert(bert).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({key: value for key, value in weights.items() if "layer.1." not in key}, tmp_path / "model.safetensors")
+    with pytest.raises(ClassifierError, match=r"16 of its weights are missing, such as 'transformer\.layer\.1"):
+        load_encoder(str(tmp_path))
 
 
 def test_another_architecture_is_refused_by_name(tmp_path):
