@@ -20,6 +20,9 @@ def add_commands(add: AddCommand) -> None:
     evaluate = add("evaluate", _evaluate, "Score a model on labelled messages.")
     add_model(evaluate)
     evaluate.add_argument("--data", metavar="FILE", help="labelled messages, one column per task")
+    evaluate.add_argument(
+        "--backend", choices=("onnx-int8", "onnx-fp32"), help="which ONNX file answers (default: the first there is)"
+    )
     evaluate.add_argument("--noisy", action="store_true", help="also score a fixed noisy copy of the messages")
     evaluate.add_argument(
         "--against", nargs="+", metavar="FILE", help="also score baselines that learn from these labelled messages"
@@ -80,7 +83,7 @@ def _evaluate(args: argparse.Namespace) -> None:
     from .scores_table import scores_table
     from .slices import by_value, read_values
 
-    classifier = Classifier.load(args.model, revision=args.revision)
+    classifier = Classifier.load(args.model, revision=args.revision, backend=args.backend)
     examples = read_examples(args.data, classifier.tasks)
     values = read_values(args.data, args.by) if args.by else None
     found = evaluation_report(classifier, examples, seed=args.seed, noisy=args.noisy)

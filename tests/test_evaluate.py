@@ -8,6 +8,7 @@ from classifier.__main__ import main
 from classifier.errors import ClassifierError
 from classifier.evaluate import OVERALL, bootstrap, business_cost, calibration_error, evaluate
 from classifier.examples import MISSING
+from classifier.folder import ONNX_FLOAT
 from classifier.tasks import Label, Task, TaskSet
 
 TASKS = TaskSet(
@@ -149,6 +150,16 @@ def test_the_command_scores_a_folder_as_json(tiny_folder, tmp_path, capsys):
     assert found[OVERALL]["cost"]["costs"]["escalate_to_human"]["auto_resolve"] == 10
     assert main(["evaluate", "--model", str(tiny_folder), "--data", str(file)]) == 0
     assert "| intent | 2 |" in capsys.readouterr().out
+
+
+def test_the_float_file_is_scored_on_request(own_folder, tmp_path, capsys):
+    file = tmp_path / "data.jsonl"
+    file.write_text(json.dumps({"text": "help", "intent": "general_question"}) + "\n")
+    command = ["evaluate", "--model", str(own_folder), "--data", str(file), "--backend", "onnx-fp32"]
+    assert main(command) == 0
+    (own_folder / ONNX_FLOAT).unlink()
+    assert main(command) == 2
+    assert "no ONNX file for onnx-fp32" in capsys.readouterr().err
 
 
 def test_evaluating_loads_no_torch(tiny_folder, tmp_path):
