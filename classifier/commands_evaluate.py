@@ -21,7 +21,9 @@ def add_commands(add: AddCommand) -> None:
     add_model(evaluate)
     evaluate.add_argument("--data", metavar="FILE", help="labelled messages, one column per task")
     evaluate.add_argument(
-        "--backend", choices=("onnx-int8", "onnx-fp32"), help="which ONNX file answers (default: the first there is)"
+        "--backend",
+        choices=("onnx-int8", "onnx-fp32"),
+        help="which ONNX file of --model (default: int8)",
     )
     evaluate.add_argument("--noisy", action="store_true", help="also score a fixed noisy copy of the messages")
     evaluate.add_argument(

@@ -69,7 +69,10 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--dev", metavar="FILE", help="held-out file for calibration and report")
     train.add_argument("--base", help="encoder: folder or Hub name, DistilBERT or BERT")
     train.add_argument(
-        "--teacher", action="store_true", default=None, help="--base may be any encoder; the model can only teach"
+        "--teacher",
+        action="store_true",
+        default=None,
+        help="--base may be any encoder, or a teacher; the model can only teach",
     )
     train.add_argument("--out", metavar="FOLDER", help="model folder to write; the run's files go to FOLDER.run")
     for name in (

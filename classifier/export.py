@@ -16,7 +16,7 @@ from .errors import ClassifierError
 from .folder import CALIBRATION, FORMAT, ONNX_FLOAT, ONNX_INT8, POLICY, TOKENIZER, WEIGHTS, ModelFolder, write_json
 from .graph import build_onnx
 from .int8 import Int8Scheme
-from .model import MultiTaskDistilBert, MultiTaskModel
+from .model import MultiTaskDistilBert, MultiTaskModel, pretrained
 from .policy import Policy
 from .tasks import TaskSet
 from .verify import BAR, verify
@@ -132,7 +132,7 @@ def load_trained(path: str | Path) -> tuple[ModelFolder, MultiTaskDistilBert, To
             f"{str(path)!r} is a teacher on a {folder.config['model_type']!r} encoder, which cannot be served; "
             "train a model with it, `train --teachers`, and use that one."
         )
-    return folder, MultiTaskDistilBert.from_pretrained(folder.path).eval(), tokenizer
+    return folder, pretrained(MultiTaskDistilBert, str(folder.path)).eval(), tokenizer
 
 
 def read_trained(path: str | Path) -> tuple[ModelFolder, Tokenizer]:

@@ -101,12 +101,14 @@ class ModelFolder:
             ClassifierError: The folder has no such file.
         """
         files = {"onnx-int8": ONNX_INT8, "onnx-fp32": ONNX_FLOAT}
+        as_float = " --float" if backend == "onnx-fp32" else ""
         for name, file in files.items():
             if backend in (None, name) and (self.path / file).is_file():
                 return self.path / file, name
         raise ClassifierError(
             f"The model folder {str(self.path)!r} has no ONNX file for {backend or 'serving'}; "
-            f"make it with `python -m classifier export --model {self.path}`. Backends are {', '.join(files)}."
+            f"make it with `python -m classifier export --model {self.path}"
+            f"{as_float} --samples FILE --data FILE`. Backends are {', '.join(files)}."
         )
 
 

@@ -76,9 +76,9 @@ class _Encoder:
         packed = self._product(f"{number}.attention.qkv", x, weights)
         shape = graph.constant("heads", [0, 0, 3 * self.heads, self.dim // self.heads], np.int64)
         query, key, value = (f"{number}.{part}" for part in ("query", "key", "value"))
-        # (tokens, batch, heads, dim of a head) each; a product's trans_batch takes them as (batch, heads, tokens, dim).
-        parts = [graph.node("Reshape", packed, shape)]
-        graph.nodes.append(helper.make_node("Split", parts, [query, key, value], axis=2))
+        # (tokens, batch, heads, dim of a head) each; transBatchA and B read them as (batch, heads, tokens, dim).
+        heads = graph.node("Reshape", packed, shape)
+        graph.nodes.append(helper.make_node("Split", [heads], [query, key, value], axis=2))
         query = self._first(query) if first else query
         scores = graph.node("FusedMatMul", query, key, domain=_MICROSOFT, transBatchA=1, transBatchB=1, transB=1)
         shares = graph.node("Softmax", graph.node("Add", scores, mask), axis=-1)

@@ -7,8 +7,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
-from transformers import AutoConfig, BertModel, DistilBertConfig, DistilBertModel, DistilBertPreTrainedModel
+from transformers import (
+    AutoConfig,
+    BertModel,
+    DistilBertConfig,
+    DistilBertModel,
+    DistilBertPreTrainedModel,
+    PretrainedConfig,
+)
 
 from .errors import ClassifierError
 
@@ -97,7 +105,7 @@ class MultiTaskDistilBert(MultiTaskModel, DistilBertPreTrainedModel):
             dropout: Dropout of the pooled vector before the heads.
 
         Raises:
-            ClassifierError: The encoder is of another architecture.
+            ClassifierError: As `load_encoder`.
         """
         encoder = load_encoder(base, revision=revision)
         config = DistilBertConfig.from_dict(encoder.config.to_dict())
@@ -115,15 +123,14 @@ def load_encoder(base: str, *, revision: str = "main") -> DistilBertModel:
         revision: Commit, tag or branch of a Hub repository.
 
     Raises:
-        ClassifierError: `base` cannot be found, or its architecture is neither BERT nor DistilBERT.
+        ClassifierError: `base` cannot be found, lacks weights, or its architecture is neither BERT nor DistilBERT.
     """
-    try:
-        kind = AutoConfig.from_pretrained(base, revision=revision).model_type
-    except (OSError, ValueError) as error:
+    config = pretrained_config(base, revision=revision)
+    kind = config.model_type
+    if getattr(config, "teacher", False):
         raise ClassifierError(
-            f"No encoder can be loaded from {base!r}; give a folder with config.json and model.safetensors, "
-            f"or the name of a repository on the Hub that can be reached. ({error})"
-        ) from error
+            f"{base!r} is a teacher; train it on with --teacher, or learn from it with --teachers and another --base."
+        )
     if kind == "distilbert":
         return pretrained(DistilBertModel, base, revision=revision)
     if kind == "bert":
@@ -135,6 +142,18 @@ def load_encoder(base: str, *, revision: str = "main") -> DistilBertModel:
     )
 
 
+def pretrained_config(base: str, *, revision: str = "main") -> PretrainedConfig:
+    """The configuration of an encoder; the arguments are `load_encoder`'s.
+
+    Raises:
+        ClassifierError: There is none, or transformers does not know its kind.
+    """
+    try:
+        return AutoConfig.from_pretrained(base, revision=revision)
+    except (OSError, ValueError) as error:
+        raise _no_encoder(base, error) from error
+
+
 def pretrained(kind: Any, base: str, **options: Any) -> Any:
     """A model of transformers in float32, with all of its weights.
 
@@ -144,17 +163,28 @@ def pretrained(kind: Any, base: str, **options: Any) -> Any:
         options: What else ``from_pretrained`` takes.
 
     Raises:
-        ClassifierError: Weights are missing; transformers would only warn, and go on with random ones.
+        ClassifierError: It cannot be loaded, or weights are missing: transformers would only warn of that, and go on
+            with random ones.
     """
-    model, found = kind.from_pretrained(base, dtype=torch.float32, output_loading_info=True, **options)
+    try:
+        model, found = kind.from_pretrained(base, dtype=torch.float32, output_loading_info=True, **options)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise _no_encoder(base, error) from error
     # Nothing reads the pooler.
     missing = sorted(key for key in found["missing_keys"] if not key.startswith("pooler."))
     if missing:
         raise ClassifierError(
-            f"{base!r} holds no whole encoder: {len(missing)} of its weights are missing, such as {missing[0]!r}. "
+            f"{base!r} holds no whole model: {len(missing)} of its weights are missing, such as {missing[0]!r}. "
             "Give the folder or repository of a pretrained encoder, or a model folder that `train` wrote."
         )
     return model
+
+
+def _no_encoder(base: str, error: Exception) -> ClassifierError:
+    return ClassifierError(
+        f"No encoder can be loaded from {base!r}; give a folder with config.json and model.safetensors, "
+        f"or the name of a repository on the Hub that can be reached. ({error})"
+    )
 
 
 #: Names of a BERT layer's parts, and of the same parts in DistilBERT.

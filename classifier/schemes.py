@@ -50,7 +50,7 @@ def compare_schemes(path: str | Path, samples: Sequence[str], proof: Sequence[st
 
     Returns:
         A row per scheme: ``scheme``, ``megabytes``, ``milliseconds`` (median of one message on one thread,
-        the schemes in turns), ``n``, and under ``"tasks"`` what `export.compare` found.
+        the schemes in turns), ``n``, and under ``"tasks"`` what `verify.compare` found.
 
     Raises:
         ClassifierError: The folder has no weights.

@@ -1,4 +1,4 @@
-"""What an evaluation found, as Markdown tables for cards, reports and the terminal."""
+"""What an evaluation found, as Markdown tables for reports and the terminal."""
 
 from __future__ import annotations
 

@@ -60,7 +60,8 @@ class TrainSettings(_Strict):
             is part of what the model learns.
         distill: Share of the teachers' answer in the target of a labelled row; the rest is its label.
         base: Folder or Hub name of a DistilBERT or BERT encoder.
-        teacher: Train a teacher: `base` may then be any encoder, and the folder has no ONNX file to serve.
+        teacher: Train a teacher: `base` may then be any encoder, or a teacher to train on, and the folder has no ONNX
+            file to serve.
         revision: Commit, tag or branch of a Hub encoder.
         out: The model folder to write. The run's own files stand beside it, in ``<out>.run``.
         seed: Fixes split, batches, noise, dropout and new heads.

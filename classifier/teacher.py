@@ -10,14 +10,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from tokenizers import Tokenizer
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoModel, PreTrainedModel
 
 from .errors import ClassifierError
 from .export import load_trained, read_trained
 from .folder import WEIGHTS, ModelFolder
-from .model import MultiTaskModel, pretrained
+from .hub import pull
+from .model import MultiTaskModel, pretrained, pretrained_config
 
 
 class MultiTaskTeacher(MultiTaskModel):
@@ -42,19 +44,13 @@ class MultiTaskTeacher(MultiTaskModel):
         """New heads on a pretrained encoder, or on that of a teacher; see `MultiTaskDistilBert.from_encoder`.
 
         Raises:
-            ClassifierError: `base` cannot be found, or is no encoder that transformers knows.
+            ClassifierError: `base` cannot be found, lacks weights, or is no encoder that transformers knows.
         """
         encoder: Any
-        try:
-            if getattr(AutoConfig.from_pretrained(base, revision=revision), "teacher", False):
-                encoder = cls.from_pretrained(base).base_model
-            else:
-                encoder = pretrained(AutoModel, base, revision=revision)
-        except (OSError, ValueError) as error:
-            raise ClassifierError(
-                f"No encoder can be loaded from {base!r}; give a folder with config.json and model.safetensors, "
-                f"or the name of a repository on the Hub that can be reached. ({error})"
-            ) from error
+        if getattr(pretrained_config(base, revision=revision), "teacher", False):
+            encoder = cls.from_pretrained(base if Path(base).is_dir() else pull(base, revision)[0]).base_model
+        else:
+            encoder = pretrained(AutoModel, base, revision=revision)
         encoder.config.update({"teacher": True, "heads": dict(heads), "pooling": pooling, "head_dropout": dropout})
         return cls(encoder)
 
@@ -65,9 +61,18 @@ class MultiTaskTeacher(MultiTaskModel):
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> MultiTaskTeacher:
-        """Read what `save_pretrained` wrote."""
-        model = cls(AutoModel.from_config(AutoConfig.from_pretrained(folder)))
-        load_model(model, str(Path(folder) / WEIGHTS))
+        """Read what `save_pretrained` wrote.
+
+        Raises:
+            ClassifierError: The weights cannot be read, or do not fit the configuration.
+        """
+        model = cls(AutoModel.from_config(pretrained_config(str(folder))))
+        try:
+            load_model(model, str(Path(folder) / WEIGHTS))
+        except (OSError, RuntimeError, SafetensorError) as error:
+            raise ClassifierError(
+                f"The weights in {str(folder)!r} do not fit its config.json; train or download it again. ({error})"
+            ) from error
         return model
 
 

@@ -4,17 +4,20 @@
     python -m classifier export --model models/mean --samples TRAINING_MESSAGES --data OTHER_MESSAGES
     python -m classifier calibrate --model models/mean --data LABELLED_MESSAGES
 
-It pays where one model was trained on from the other. Everything but the weights is the first folder's.
+It pays where one model was trained on from the other.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import math
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -22,31 +25,57 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from classifier.errors import ClassifierError  # noqa: E402
-from classifier.folder import CONFIG, WEIGHTS, ModelFolder  # noqa: E402
+from classifier.export import read_trained  # noqa: E402
+from classifier.folder import CONFIG, POLICY, TOKENIZER, WEIGHTS  # noqa: E402
+
+#: Values of config.json in which the folders must agree; equal shapes alone do not make equal models.
+SAME = ("task_set", "pooling", "max_tokens", "n_layers", "n_heads", "activation", "sinusoidal_pos_embds")
 
 
-def average(folders: dict[Path, float]) -> dict[str, Tensor]:
+def parts(words: Sequence[str]) -> list[tuple[Path, float]]:
+    """Folders and shares as they were given, FOLDER:SHARE each.
+
+    Raises:
+        ClassifierError: A share is missing or no number, or they do not add up to 1.
+    """
+    found = []
+    for word in words:
+        folder, _, share = word.rpartition(":")
+        try:
+            found.append((Path(folder), float(share)))
+        except ValueError:
+            raise ClassifierError(f"{word!r} has no share; expected FOLDER:SHARE, such as models/a:0.8.") from None
+    total = sum(share for _, share in found)
+    if not math.isclose(total, 1, abs_tol=1e-6):
+        raise ClassifierError(f"The shares add up to {total:g}; they must add up to 1.")
+    return found
+
+
+def average(folders: Sequence[tuple[Path, float]]) -> dict[str, Tensor]:
     """The mean of the folders' weights.
 
     Args:
-        folders: Model folder to its share.
+        folders: Model folders and their shares.
 
     Raises:
-        ClassifierError: The shares do not add up to 1, or the folders differ in tasks or shapes.
+        ClassifierError: A folder has no weights, or is of another kind than the first.
     """
-    if abs(sum(folders.values()) - 1) > 1e-6:
-        raise ClassifierError(f"The shares add up to {sum(folders.values()):g}; they must add up to 1.")
-    tasks = {json.dumps(ModelFolder.read(folder).tasks.to_dict()) for folder in folders}
-    weights = [load_file(folder / WEIGHTS) for folder in folders]
-    shapes = {tuple((key, value.shape) for key, value in sorted(own.items())) for own in weights}
-    if len(tasks) > 1 or len(shapes) > 1:
-        raise ClassifierError("The folders differ in their tasks or in the shapes of their weights.")
-    return {
-        key: sum(share * own[key].float() for share, own in zip(folders.values(), weights, strict=True))
-        .to(weights[0][key].dtype)
-        .contiguous()
-        for key in weights[0]
-    }
+    first = folders[0][0]
+    expected, _ = read_trained(first)
+    mean = {key: torch.zeros_like(value, dtype=torch.float64) for key, value in load_file(first / WEIGHTS).items()}
+    for folder, share in folders:
+        found, _ = read_trained(folder)
+        weights = load_file(folder / WEIGHTS)
+        unlike = [key for key in SAME if found.config.get(key) != expected.config.get(key)]
+        if (folder / TOKENIZER).read_bytes() != (first / TOKENIZER).read_bytes():
+            unlike.append("tokenizer")
+        if {key: value.shape for key, value in weights.items()} != {key: value.shape for key, value in mean.items()}:
+            unlike.append("shapes")
+        if unlike:
+            raise ClassifierError(f"{str(folder)!r} differs from {str(first)!r} in {', '.join(unlike)}.")
+        for key, value in weights.items():
+            mean[key] += share * value.double()
+    return {key: value.float() for key, value in mean.items()}
 
 
 def main() -> int:
@@ -56,16 +85,17 @@ def main() -> int:
     parser.add_argument("-o", "--out", type=Path, required=True, help="the model folder to write, which must be new")
     arguments = parser.parse_args()
     try:
-        parts = [folder.rpartition(":") for folder in arguments.folders]
-        mean = average({Path(folder): float(share) for folder, _, share in parts})
-        first = Path(parts[0][0])
-        # The ONNX files are the old weights'; reports and cards speak of them too.
-        shutil.copytree(first, arguments.out, ignore=shutil.ignore_patterns("onnx", WEIGHTS, "README.md", "report.*"))
+        folders = parts(arguments.folders)
+        mean = average(folders)
+        arguments.out.mkdir(parents=True)
+        # Calibration, report and ONNX files are those of other weights.
+        for file in (CONFIG, TOKENIZER, POLICY):
+            shutil.copy(folders[0][0] / file, arguments.out)
         save_file(mean, arguments.out / WEIGHTS, metadata={"format": "pt"})
-    except (ClassifierError, OSError, ValueError) as error:
+    except (ClassifierError, OSError, SafetensorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"Wrote {arguments.out / CONFIG} and its weights; export it next.", file=sys.stderr)
+    print(f"Wrote {arguments.out}; export and calibrate it next.", file=sys.stderr)
     return 0
 
 

@@ -1,10 +1,12 @@
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from colours import one_batch, rows, settings, task_set
+from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import MPNetConfig, MPNetModel
 
@@ -14,7 +16,9 @@ from classifier.distill import teach
 from classifier.errors import ClassifierError
 from classifier.examples import MISSING, Examples
 from classifier.export import export_folder
+from classifier.folder import WEIGHTS
 from classifier.losses import MultiTaskLoss
+from classifier.model import load_encoder
 from classifier.predict import Classifier
 from classifier.prepare import prepare
 from classifier.teacher import MultiTaskTeacher
@@ -149,6 +153,22 @@ def test_a_teacher_is_trained_on_from_its_own_weights(other_teacher):
     before = MultiTaskTeacher.from_pretrained(other_teacher).base_model.state_dict()
     assert list(again.heads) == ["other"] == list(again.config.heads)
     assert all(torch.equal(value, before[key]) for key, value in again.base_model.state_dict().items())
+
+
+def test_a_teacher_without_some_weights_is_one_clear_error(other_teacher, tmp_path):
+    broken = Path(shutil.copytree(other_teacher, tmp_path / "broken"))
+    weights = load_file(broken / WEIGHTS)
+    weights.pop(next(key for key in weights if "layer.1." in key))
+    save_file(weights, broken / WEIGHTS)
+    with pytest.raises(ClassifierError, match=r"do not fit its config\.json"):
+        MultiTaskTeacher.from_encoder(str(broken), {"other": 2})
+    base = Path(shutil.copytree(other_teacher.parent / "base", tmp_path / "base"))
+    weights = load_file(base / WEIGHTS)
+    save_file({key: value for key, value in weights.items() if "layer.1." not in key}, base / WEIGHTS)
+    with pytest.raises(ClassifierError, match=r"^'.*base' holds no whole model: \d+ of its weights are missing"):
+        MultiTaskTeacher.from_encoder(str(base), {"other": 2})
+    with pytest.raises(ClassifierError, match="is a teacher; train it on with --teacher"):
+        load_encoder(str(other_teacher))
 
 
 def test_a_teacher_that_is_killed_goes_on_where_it_was(other_teacher, world, tmp_path):

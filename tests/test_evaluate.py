@@ -159,7 +159,8 @@ def test_the_float_file_is_scored_on_request(own_folder, tmp_path, capsys):
     assert main(command) == 0
     (own_folder / ONNX_FLOAT).unlink()
     assert main(command) == 2
-    assert "no ONNX file for onnx-fp32" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "no ONNX file for onnx-fp32" in error and "--float" in error
 
 
 def test_evaluating_loads_no_torch(tiny_folder, tmp_path):

@@ -78,7 +78,7 @@ def test_the_float_graph_answers_as_the_torch_model(tiny_folder, tiny_model):
     served = Classifier.load(tiny_folder, backend="onnx-fp32")
     texts = ["what are my hours", "WTF!! i was charged twice", "x"]
     for text in texts:
-        ids = torch.tensor([served._reader._tokenizer.encode(text).ids])
+        ids = torch.tensor([served._reader.read([text]).encodings[0].ids])
         with torch.inference_mode():
             logits = tiny_model(ids, torch.ones_like(ids))
         for task, shares in served.classify(text).probabilities.items():
