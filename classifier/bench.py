@@ -28,7 +28,7 @@ T = TypeVar("T")
 OWN_MESSAGES = {
     "support": tuple(
         Path(__file__).parents[1] / "examples" / "data" / f"support{part}.jsonl"
-        for part in ("", "_more", "_danger", "_posts", "_borders", "_manners")
+        for part in ("", "_more", "_danger", "_posts", "_borders", "_manners", "_tweets")
     )
 }
 

@@ -1,7 +1,9 @@
-"""Join the labels of public messages (examples/data/public_labels*.jsonl) with the texts of your own copies.
+"""Join the labels of public messages (those of examples/data) with the texts of your own copies.
 
     python examples/join_labels.py clinc150/train.jsonl.gz banking77/train.jsonl.gz complaints.csv -o public.jsonl \
         --validation validation.jsonl
+
+    python examples/join_labels.py tweet_emotion/*.jsonl.gz --labels examples/data/tweet_labels.jsonl -o tweets.jsonl
 
 A table is a file or a data set of the Hub (owner/name). Its texts are found by their hash, so that the order of
 rows, the names of columns and further rows do not matter. The validation file gets the messages that the embedded
@@ -22,6 +24,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DATA = ROOT / "examples/data"
+
+#: The labels that the embedded model learned from.
+TRAINED = "public_labels*.jsonl"
+
 sys.path.insert(0, str(ROOT))
 
 from classifier.errors import ClassifierError  # noqa: E402
@@ -93,18 +99,40 @@ def validation_rows(public: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]
             yield {"source": row.get("kind"), **{key: value for key, value in row.items() if key != "kind"}}
 
 
+def read_labels(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file of labels.
+
+    Raises:
+        ClassifierError: A line is no JSON object with ``text_sha256`` and ``source``.
+    """
+    rows = []
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            row = json.loads(line)
+            rows.append({**row, "text_sha256": row["text_sha256"], "source": row["source"]})
+        except (ValueError, KeyError, TypeError):
+            raise ClassifierError(
+                f"{str(file)!r}, line {number}: {line[:60]!r} is no label; expected JSON with text_sha256 and source."
+            ) from None
+    return rows
+
+
 def main() -> int:
     """The command; returns its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tables", nargs="+", metavar="TABLE", help="files or data sets of the Hub with the texts")
     parser.add_argument("-o", "--out", type=Path, required=True, help="the JSON Lines file to write")
     parser.add_argument("--validation", type=Path, metavar="FILE", help="also write the validation messages there")
+    parser.add_argument(
+        "--labels", type=Path, nargs="+", metavar="FILE", help=f"the labels to join (default: examples/data/{TRAINED})"
+    )
     parser.add_argument("--text-column", metavar="NAME", help="the column with the messages (default: found)")
     arguments = parser.parse_args()
-    files = sorted(DATA.glob("public_labels*.jsonl"))
-    labels = [json.loads(line) for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    if arguments.labels and arguments.validation:
+        parser.error("--validation needs the default labels; leave --labels out, or run twice.")
     texts = (text for table in arguments.tables for text in texts_of(table, arguments.text_column))
     try:
+        labels = [row for file in arguments.labels or sorted(DATA.glob(TRAINED)) for row in read_labels(file)]
         rows = list(join(labels, texts))
         _write(arguments.out, rows)
         if arguments.validation:

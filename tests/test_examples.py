@@ -1,12 +1,18 @@
 import gzip
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from classifier.export import load_trained
+from classifier.folder import WEIGHTS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -55,6 +61,31 @@ def test_the_validation_messages_of_the_embedded_model_can_be_had_again(tmp_path
     }
 
 
+def test_other_labels_are_joined_on_request(tmp_path):
+    labels, table, out = tmp_path / "labels.jsonl", tmp_path / "table.csv", tmp_path / "tweets.jsonl"
+    text = "@user still no train #fuming"
+    row = {"source": "tweets", "text_sha256": script("join_labels").text_hash(text), "intent": "", "urgency": "medium"}
+    labels.write_text(json.dumps(row) + "\n")
+    table.write_text(f"text\n{text}\nelsewhere\n")
+    done = run("join_labels", table, "--labels", labels, "-o", out)
+    assert done.returncode == 0 and "tweets: 1 of 1" in done.stderr
+    assert lines(out) == [{"text": text, "source": "tweets", "intent": "", "urgency": "medium"}]
+    labels.write_text('{"text": "no hash"}')
+    done = run("join_labels", table, "--labels", labels, "-o", out)
+    assert done.returncode == 2 and "line 1" in done.stderr and "expected JSON with text_sha256" in done.stderr
+    done = run("join_labels", table, "--labels", labels, "-o", out, "--validation", out)
+    assert done.returncode == 2 and "needs the default labels" in done.stderr
+
+
+def test_no_weight_was_trained_on_the_labelled_tweets():
+    tweets = lines(EXAMPLES / "data/tweet_labels.jsonl")
+    hashes = {row["text_sha256"] for row in tweets}
+    assert len(hashes) == len(tweets) > 500
+    trained = (row["text"] for file in EXAMPLES.glob("data/support*.jsonl") for row in lines(file))
+    assert hashes.isdisjoint(map(script("join_labels").text_hash, trained))
+    assert hashes.isdisjoint(row["text_sha256"] for file in EXAMPLES.glob("data/public_*.jsonl") for row in lines(file))
+
+
 def test_clinc150_becomes_a_table_of_scope(tmp_path):
     table, out = tmp_path / "test.jsonl.gz", tmp_path / "scope.jsonl"
     rows = [
@@ -91,3 +122,23 @@ def test_the_intents_of_the_scope_table_are_those_of_clinc150():
     assert len(support) == len(set(support)) and set(support) <= {name for names in domains.values() for name in names}
     assert {*domains["banking"], *domains["credit_cards"]} <= set(support)
     assert sorted(module.CHIT_CHAT.split()) == sorted(domains["small_talk"])
+
+
+def test_weights_are_averaged_by_their_shares(own_folder, tmp_path):
+    other, mean = tmp_path / "other", tmp_path / "mean"
+    shutil.copytree(own_folder, other)
+    before = load_file(own_folder / WEIGHTS)
+    save_file({key: value + 1 for key, value in before.items()}, other / WEIGHTS, metadata={"format": "pt"})
+    assert run("average_weights", f"{own_folder}:0.75", f"{other}:0.25", "-o", mean).returncode == 0
+    after = load_file(mean / WEIGHTS)
+    assert all(torch.allclose(after[key], value + 0.25, atol=1e-6) for key, value in before.items())
+    assert not (mean / "onnx").exists() and not (mean / "calibration.json").exists()
+    load_trained(mean)
+    done = run("average_weights", f"{own_folder}:0.75", f"{other}:0.75", "-o", tmp_path / "more")
+    assert done.returncode == 2 and "add up to 1.5" in done.stderr
+    done = run("average_weights", str(own_folder), "-o", tmp_path / "more")
+    assert done.returncode == 2 and "has no share" in done.stderr
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps({**config, "pooling": "first"}))
+    done = run("average_weights", f"{own_folder}:0.75", f"{other}:0.25", "-o", tmp_path / "more")
+    assert done.returncode == 2 and "differs" in done.stderr and "pooling" in done.stderr
