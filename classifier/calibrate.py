@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from .errors import ClassifierError
 from .evaluate import calibration_error, score
@@ -23,6 +24,9 @@ _RANGE = (0.05, 20.0)
 
 #: Parts of the cross-validation.
 FOLDS = 5
+
+#: Sets of outcomes drawn for the calibration error of chance alone.
+_DRAWS = 1000
 
 
 def fit_temperatures(logits: Logits, labels: Labels) -> dict[str, float]:
@@ -54,7 +58,8 @@ def cross_validated_ece(logits: Logits, labels: Labels, *, seed: int = 0) -> dic
         seed: Seed of the folds.
 
     Returns:
-        Task to ``ece_before``, ``ece_after`` and ``n``.
+        Task to ``ece_before``, ``ece_after``, ``n``, and the mean and the 95 % quantile of what `n` messages would
+        show if these confidences were exactly right, ``ece_perfect`` and ``ece_perfect_95``.
     """
     found = {}
     for task in fit_temperatures(logits, labels):
@@ -65,8 +70,33 @@ def cross_validated_ece(logits: Logits, labels: Labels, *, seed: int = 0) -> dic
         for number in range(min(FOLDS, len(truth))):
             others = values[fold != number], truth[fold != number]
             after[fold == number] = values[fold == number] / (_fit(*others) if len(others[1]) else 1.0)
-        found[task] = {"ece_before": _ece(values, truth), "ece_after": _ece(after, truth), "n": len(truth)}
+        mean, quantile = perfect_ece(softmax(after, axis=1).max(1), seed=seed)
+        found[task] = {
+            "ece_before": _ece(values, truth),
+            "ece_after": _ece(after, truth),
+            "n": len(truth),
+            "ece_perfect": mean,
+            "ece_perfect_95": quantile,
+        }
     return found
+
+
+def perfect_ece(confidence: NDArray[np.floating[Any]], *, seed: int = 0) -> tuple[float, float]:
+    """The calibration error that chance alone leaves, when every answer is right as often as its confidence says.
+
+    The error adds up gaps without their signs, so on few messages it is never 0 (Bröcker and Smith 2007, "Increasing
+    the reliability of reliability diagrams", doi:10.1175/WAF993.1).
+
+    Args:
+        confidence: Probability of the predicted label, (n,).
+        seed: Seed of the draws.
+
+    Returns:
+        Mean and 95 % quantile over 1,000 drawn sets of outcomes.
+    """
+    rng = np.random.default_rng(seed)
+    errors = [calibration_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(_DRAWS)]
+    return float(np.mean(errors)), float(np.quantile(errors, 0.95))
 
 
 def calibrate_folder(path: str | Path, examples: Examples) -> dict[str, Any]:
@@ -79,7 +109,7 @@ def calibrate_folder(path: str | Path, examples: Examples) -> dict[str, Any]:
         examples: Labelled messages that the model was not trained on.
 
     Returns:
-        Task to `temperature`, `before` (the temperature until now), `ece_before`, `ece_after` and `n`.
+        Task to `temperature`, `before` (the temperature until now) and what `cross_validated_ece` found.
 
     Raises:
         ClassifierError: There is no such folder, or no message has a label.
@@ -131,6 +161,5 @@ def _loss(logits: NDArray[np.float64], truth: NDArray[np.int64], temperature: fl
 
 
 def _ece(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    shares = np.exp(logits - logits.max(1, keepdims=True))
-    shares /= shares.sum(1, keepdims=True)
+    shares = softmax(logits, axis=1)
     return calibration_error(shares.max(1), shares.argmax(1) == truth)

@@ -20,14 +20,16 @@ from .distill import teach
 from .errors import ClassifierError
 from .finish import finish
 from .folder import CONFIG, read_json, write_json
+from .hub import pull
 from .loop import Loop
 from .losses import MultiTaskLoss
-from .model import MultiTaskDistilBert, MultiTaskModel
+from .model import MultiTaskDistilBert, MultiTaskModel, pretrained_config
 from .optim import use_bf16
 from .prepare import Prepared, prepare
 from .runlog import plot_curves, read_log
 from .settings import PRESETS, TrainSettings, preset
-from .teacher import MultiTaskTeacher
+from .tasks import TaskSet
+from .teacher import MultiTaskTeacher, load_teacher
 
 #: Settings that may change when a run is continued: they don't touch what it yields.
 _FREE_SETTINGS = ("out", "accumulation", "checkpoint_steps", "report_to")
@@ -98,6 +100,7 @@ def fit(
     model = kind.from_encoder(
         settings.base, heads, revision=settings.revision, pooling=settings.pooling, dropout=settings.dropout
     )
+    _keep_heads(model, settings, prepared.tasks)
     if settings.max_tokens > model.config.max_position_embeddings:
         raise ClassifierError(
             f"--max-tokens is {settings.max_tokens}; the encoder reads up to {model.config.max_position_embeddings}."
@@ -157,6 +160,19 @@ def sweep(values: Mapping[str, Any], names: Sequence[str] | None = None, *, resu
     if accelerator.is_main_process:
         finish(best, prepared, model, tokenizer, progress, settings.out)
     return rows
+
+
+def _keep_heads(model: MultiTaskModel, settings: TrainSettings, tasks: TaskSet) -> None:
+    """Go on with the heads of a model folder that is trained further, where their labels and pooling are the same."""
+    config = pretrained_config(settings.base, revision=settings.revision)
+    if getattr(config, "pooling", None) != settings.pooling or not hasattr(config, "format"):
+        return
+    local = Path(settings.base).is_dir()
+    folder, trained, _ = load_teacher(settings.base if local else pull(settings.base, settings.revision)[0])
+    theirs = {task.name: task.label_names for task in folder.tasks.tasks}
+    for task in tasks.tasks:
+        if theirs.get(task.name) == task.label_names:
+            model.heads[task.name].load_state_dict(trained.heads[task.name].state_dict())
 
 
 def _check_out(out: Path) -> None:

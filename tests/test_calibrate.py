@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from classifier.__main__ import main
-from classifier.calibrate import cross_validated_ece, fit_temperatures
+from classifier.calibrate import cross_validated_ece, fit_temperatures, perfect_ece
 from classifier.examples import MISSING
 from classifier.folder import CALIBRATION
 from classifier.predict import Classifier
@@ -30,6 +30,21 @@ def test_the_error_after_is_smaller_and_judged_on_other_messages():
     assert found["ece_before"] > 0.15
     assert found["ece_after"] < 0.04
     assert found["n"] == 2000
+
+
+def test_chance_alone_leaves_an_error_that_shrinks_with_more_messages():
+    confidence = np.linspace(0.5, 1, 320)
+    few, limit = perfect_ece(confidence)
+    many, _ = perfect_ece(np.repeat(confidence, 25))
+    assert 0.02 < few < limit < 0.1
+    assert many == pytest.approx(few / 5, rel=0.25)  # as the standard error of a mean
+    assert perfect_ece(np.ones(50)) == (0, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_calibrated_model_shows_about_what_chance_leaves(seed):
+    found = cross_validated_ece(*overconfident(n=300, seed=seed))["kind"]
+    assert found["ece_after"] < 1.5 * found["ece_perfect_95"] < found["ece_before"]
 
 
 def test_messages_without_a_label_are_left_out():

@@ -525,3 +525,26 @@ def test_needed_operations_are_counted_without_padding(world, tmp_path):
     # Per layer four matrices of attention and two of the feed-forward; 32 dimensions, 64 inside, 2 layers.
     weights = 2 * (4 * 32 * 32 + 2 * 32 * 64)
     assert flops(model, [batch]) == 6 * weights * tokens.sum() + 12 * 2 * 32 * (tokens**2).sum()
+
+
+def test_training_on_keeps_the_heads_whose_labels_are_the_same(unbroken, world, tmp_path):
+    """One step at no learning rate leaves the model as it was; heads for other labels, or another pooling, are new."""
+    before = load_file(unbroken / "model.safetensors")
+    values = {"base": str(unbroken), "max_steps": 1, "learning_rate": 1e-12}
+
+    def heads(name, **more):
+        out = train.train(settings(world, tmp_path / name, **values, **more))
+        after = load_file(out / "model.safetensors")
+        return {key: torch.allclose(after[key], before[key]) for key in before if key.startswith("heads.")}
+
+    assert all(heads("same").values())
+    other = "first" if json.loads((unbroken / "config.json").read_text())["pooling"] == "mean" else "mean"
+    assert not any(heads("pooled", pooling=other).values())
+    renamed = json.loads((world / "tasks.json").read_text())
+    renamed["tasks"][0]["labels"] = renamed["tasks"][0]["labels"][::-1]
+    (tmp_path / "tasks.json").write_text(json.dumps(renamed))
+    found = heads("reversed", tasks=str(tmp_path / "tasks.json"))
+    first = renamed["tasks"][0]["name"]
+    assert {key.split(".")[1]: value for key, value in found.items() if key.endswith("weight")} == {
+        task["name"]: task["name"] != first for task in renamed["tasks"]
+    }
