@@ -149,7 +149,7 @@ def _calibrate(args: argparse.Namespace) -> None:
         print(
             f"{task}: temperature {values['before']:.2f} → {values['temperature']:.2f}, calibration error "
             f"{values['ece_before']:.3f} → {values['ece_after']:.3f} (cross-validated, {values['n']} messages; "
-            f"chance alone shows {values['ece_perfect']:.3f}, one time in twenty {values['ece_perfect_95']:.3f} or more)"
+            f"chance alone: {values['ece_perfect']:.3f}, in one of 20 cases {values['ece_perfect_95']:.3f} or more)"
         )
 
 
