@@ -92,6 +92,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument("--pooling", choices=("mean", "first"))
     train.add_argument("--class-weights", action="store_true", default=None, help="weigh labels by inverse frequency")
     train.add_argument("--noise", type=float, metavar="SHARE", help="share of the messages that get noise (0: none)")
+    train.add_argument("--spelling", metavar="LANGUAGE", help="dictionary that serving mends spelling by, or none")
     train.add_argument("--report-to", nargs="+", metavar="TRACKER", help="for instance tensorboard, mlflow, trackio")
     train.add_argument("--resume", action="store_true", help="continue from the newest checkpoint, if there is one")
     train.add_argument("--benchmark", action="store_true", help="only measure speed, on --max-steps batches")
@@ -113,6 +114,8 @@ def _train(args: argparse.Namespace) -> None:
         values["aux"] = [{"name": name, "path": path, "column": column or None} for name, path, _, column in parts]
     if args.noise is not None:
         values["noise"] = {"rate": args.noise} if args.noise else None
+    if args.spelling == "none":
+        values["spelling"] = None
     named, filed = read_settings_file(args.config) if args.config else (None, {})
     settings = TrainSettings.build(preset(args.preset or named or "ours"), filed, values)
 

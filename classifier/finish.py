@@ -20,7 +20,7 @@ from .checkpoint import Progress, replace_folder
 from .evaluate import OVERALL, evaluate
 from .examples import Examples, noisy_copy
 from .export import write_onnx, write_trained
-from .folder import CARD, ONNX_INT8, REPORT, ModelFolder, write_json
+from .folder import CARD, ONNX_INT8, REPORT, WORDS, ModelFolder, write_json
 from .logits import answers, predict_logits
 from .model import MultiTaskDistilBert, MultiTaskModel
 from .predict import Classifier
@@ -28,6 +28,7 @@ from .prepare import Prepared
 from .report import evaluation_report
 from .runlog import read_log
 from .settings import TrainSettings
+from .spelling import Spelling, collect_words
 from .tasks import TaskSet
 from .verify import BAR, verify
 
@@ -53,7 +54,12 @@ def finish(
     model.cpu()
     held_out = {"validation": prepared.validation, **({} if prepared.dev is None else {"dev": prepared.dev})}
     last, calibration = list(held_out.items())[-1]
-    logits = predict_logits(model, tokenizer, calibration.texts, settings.max_tokens)
+    served = isinstance(model, MultiTaskDistilBert)
+    words = collect_words(prepared.train.texts, settings.spelling) if served and settings.spelling else None
+    # As they will be read: a temperature belongs to what is served.
+    spelling = Spelling(**words, vocabulary=tokenizer.get_vocab()) if words else Spelling()
+    texts = [spelling.correct(text) for text in calibration.texts]
+    logits = predict_logits(model, tokenizer, texts, settings.max_tokens)
     own = {name: logits[name] for name in prepared.tasks.task_names}
     copies = {
         f"{name}_{kind}": copy
@@ -77,6 +83,8 @@ def finish(
             temperatures=temperatures,
             data_hash=prepared.report["train"]["hash"],
         )
+        if words:
+            write_json(folder / WORDS, words)
         if isinstance(model, MultiTaskDistilBert):
             samples = sample_texts(prepared.train.texts, settings.seed)
             write_onnx(folder, model, prepared.tasks, tokenizer, max_tokens=settings.max_tokens, samples=samples)

@@ -20,13 +20,14 @@ WEIGHTS = "model.safetensors"
 ONNX_INT8 = "onnx/model_int8.onnx"
 ONNX_FLOAT = "onnx/model.onnx"
 TOKENIZER = "tokenizer.json"
+WORDS = "words.json"
 CALIBRATION = "calibration.json"
 POLICY = "policy.json"
 REPORT = "report.json"
 CARD = "README.md"
 
 #: What a model folder may hold: what is pushed, and what is pulled. Nothing of it runs when it is read.
-FILES = (CONFIG, WEIGHTS, ONNX_INT8, ONNX_FLOAT, TOKENIZER, CALIBRATION, POLICY, REPORT, CARD)
+FILES = (CONFIG, WEIGHTS, ONNX_INT8, ONNX_FLOAT, TOKENIZER, WORDS, CALIBRATION, POLICY, REPORT, CARD)
 
 #: The model that comes with the package, so that it answers without network or account.
 EMBEDDED = Path(__file__).parent / "default_model"

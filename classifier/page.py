@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from .latency import LatencySummary
 from .policy import Policy
@@ -22,6 +22,9 @@ ASIDE = frozenset({"queue", "priority"})
 
 #: Words shown from the end of the part of a long message that was read.
 LAST_WORDS = 6
+
+#: Mended words that are named.
+SLIPS = 5
 
 #: `gr.HTML` fills values into templates (`${...}`, `{{...}}`), so their signs are escaped as well.
 _TEMPLATE_SIGNS = str.maketrans({"$": "&#36;", "{": "&#123;", "}": "&#125;", "`": "&#96;", "\x00": "\ufffd"})
@@ -95,7 +98,15 @@ def _banner(tone: str, icon: str, title: str, text: str, more: str = "") -> str:
     )
 
 
-def banner(result: Result, tasks: TaskSet, policy: Policy, *, text: str, part_read: str) -> str:
+def banner(
+    result: Result,
+    tasks: TaskSet,
+    policy: Policy,
+    *,
+    text: str,
+    part_read: str,
+    slips: Sequence[tuple[str, str]] = (),
+) -> str:
     """The route of a message: what to do, for whom, how soon, and why.
 
     Args:
@@ -104,6 +115,7 @@ def banner(result: Result, tasks: TaskSet, policy: Policy, *, text: str, part_re
         policy: What routed it.
         text: The message.
         part_read: The beginning of the message that the model read.
+        slips: Words that were read as others, each with what it was read as.
     """
     route = result.route
     action = action_label(route.action, tasks, policy)
@@ -121,6 +133,7 @@ def banner(result: Result, tasks: TaskSet, policy: Policy, *, text: str, part_re
         + _reasons(reason.text for reason in route.reasons if reason.code not in ASIDE)
         + _aside(route)
         + _notices(result, tasks, text, part_read)
+        + _read_as(slips)
         + "</section>"
     )
 
@@ -150,6 +163,15 @@ def _notices(result: Result, tasks: TaskSet, text: str, part_read: str) -> str:
             f"up to “{last[-60:]}”. The rest did not count."
         )
     return "".join(f'<p class="notice tone-warn">{escape(notice)}</p>' for notice in found)
+
+
+def _read_as(slips: Sequence[tuple[str, str]]) -> str:
+    """Which words were taken for typos, so that a wrong guess can be seen."""
+    if not slips:
+        return ""
+    told = ", ".join(f"“{word}” as “{meant}”" for word, meant in slips[:SLIPS])
+    more = f" and {len(slips) - SLIPS} more" if len(slips) > SLIPS else ""
+    return f'<p class="notice tone-neutral">🔤 Read {escape(told)}{more}.</p>'
 
 
 def task_title(task: str, policy: Policy) -> str:

@@ -20,7 +20,7 @@ from onnxruntime import InferenceSession
 from .calibrated import CalibratedSoftmax
 from .changes import is_fragile
 from .errors import ClassifierError
-from .folder import CALIBRATION, CONFIG, EMBEDDED, TOKENIZER, ModelFolder
+from .folder import CALIBRATION, CONFIG, EMBEDDED, TOKENIZER, WORDS, ModelFolder
 from .policy import Policy
 from .result import Result
 from .session import available_cores, open_session
@@ -71,7 +71,7 @@ class Classifier:
                     f"{str(path)!r} gives {outputs.get(task.name, 'no')} outputs for task {task.name!r}, "
                     f"{CONFIG} declares {len(task.labels)} labels; export the model again."
                 )
-        self._reader = Reader(folder.path / TOKENIZER, folder.max_tokens)
+        self._reader = Reader(folder.path, folder.max_tokens)
         self._probabilities = CalibratedSoftmax(self.tasks, folder.temperatures)
 
     @classmethod
@@ -191,6 +191,10 @@ class Classifier:
         read = dict(zip(window.ordered, window.encodings, strict=True))
         return [found[tuple(read[text].ids)] for text in texts]
 
+    def slips(self, text: str) -> list[tuple[str, str]]:
+        """Words of a message that are read as others, for their spelling: each with what it is read as."""
+        return self._reader.slips(text)
+
     def part_read(self, text: str) -> str:
         """The beginning of a message that the model reads: all of it, unless the result says truncated."""
         return self._reader.part_read(text)
@@ -245,10 +249,11 @@ class Classifier:
     @cached_property
     def fingerprint(self) -> str:
         """16 hex digits of the files that answer. The policy is not among them."""
-        files = (self.folder.path / CONFIG, self.folder.path / CALIBRATION, self.folder.path / TOKENIZER)
+        files = [self.folder.path / name for name in (CONFIG, CALIBRATION, TOKENIZER, WORDS)]
         content = hashlib.sha256()
         for file in (*files, self._onnx_file):
-            content.update(hashlib.sha256(file.read_bytes()).digest())
+            if file.is_file():
+                content.update(hashlib.sha256(file.read_bytes()).digest())
         return content.hexdigest()[:16]
 
     @property

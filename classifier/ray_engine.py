@@ -14,7 +14,7 @@ from typing import Any
 
 from .batch import Line, score_rows
 from .errors import ClassifierError
-from .folder import CALIBRATION, CONFIG, POLICY, TOKENIZER, ModelFolder
+from .folder import CALIBRATION, CONFIG, POLICY, TOKENIZER, WORDS, ModelFolder
 from .plain_json import dump
 from .predict import Classifier
 from .rows import Row, Table, open_table
@@ -179,7 +179,7 @@ def _shipped(classifier: Classifier) -> dict[str, Any]:
 
     folder = classifier.folder.path
     onnx, _ = classifier.folder.onnx_file(classifier.model["backend"])
-    paths = [folder / name for name in (CONFIG, TOKENIZER, CALIBRATION, POLICY)] + [onnx]
+    paths = [folder / name for name in (CONFIG, TOKENIZER, WORDS, CALIBRATION, POLICY)] + [onnx]
     files = {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.is_file()}
     return {"files": ray.put(files), "model": dict(classifier.model)}
 

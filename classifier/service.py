@@ -64,10 +64,11 @@ class Service:
         try:
             result, latency = self.answer(message)
             part_read = self.classifier.part_read(message)
+            slips = self.classifier.slips(part_read)
         except ClassifierError as error:
             return page.banner_hint(str(error)), page.cards_waiting(tasks), None
         except Exception:
             log.exception("A message could not be answered.")
             return page.banner_failed(), page.cards_waiting(tasks), None
-        banner = page.banner(result, tasks, self.classifier.policy, text=message, part_read=part_read)
+        banner = page.banner(result, tasks, self.classifier.policy, text=message, part_read=part_read, slips=slips)
         return banner, page.cards(result, tasks, latency), result.to_dict()

@@ -87,6 +87,7 @@ class TrainSettings(_Strict):
         task_weights: Weight of a task's loss; 1 where none is given.
         aux_weight: Weight of the loss of each auxiliary task.
         noise: Noise of the training messages, new in each epoch; None is off.
+        spelling: Language of the dictionary that serving mends spelling with; None is off.
         validation_share: About this share of the data becomes validation.
         patience: Epochs without a better validation score before the run stops.
         group_lengths: Batch messages of like length together, to save padding.
@@ -128,6 +129,7 @@ class TrainSettings(_Strict):
     task_weights: dict[str, float] = {}
     aux_weight: float = Field(default=0.5, gt=0)
     noise: NoiseSettings | None = NoiseSettings()
+    spelling: Literal["ar", "de", "en", "es", "eu", "fa", "fr", "it", "lv", "nl", "pt", "ru"] | None = "en"
     validation_share: float = Field(default=0.1, gt=0, le=0.5)
     patience: int = Field(default=2, ge=1)
     group_lengths: bool = True

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 
 from .errors import ClassifierError
+from .folder import TOKENIZER, WORDS
+from .spelling import Spelling
 
 #: Messages that `classify_many` sorts by length together; it reads at most two such windows ahead.
 #: A window of long messages is shorter, so that stopping takes effect within seconds.
@@ -68,17 +70,18 @@ class Window:
 
 
 class Reader:
-    """Reads messages as a model's tokens.
+    """Reads messages as a model's tokens, slips of the pen mended.
 
     Args:
-        path: The tokenizer's file.
+        folder: The model folder; without words in it no spelling is mended.
         max_tokens: The model's limit; what is longer is cut.
 
     Raises:
-        ClassifierError: The file is no tokenizer.
+        ClassifierError: The tokenizer or the words cannot be read.
     """
 
-    def __init__(self, path: Path, max_tokens: int) -> None:
+    def __init__(self, folder: Path, max_tokens: int) -> None:
+        path = folder / TOKENIZER
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
@@ -86,6 +89,8 @@ class Reader:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._limit = max_tokens * CHARACTERS_PER_TOKEN
+        words = folder / WORDS
+        self._spelling = Spelling.from_file(words, self._tokenizer.get_vocab()) if words.is_file() else Spelling()
 
     def read(self, texts: Sequence[str], *, return_errors: bool = False) -> Window:
         """Tokenize messages, each distinct one once.
@@ -106,7 +111,8 @@ class Reader:
                     clean[text] = self._clean(text)
             except ClassifierError as error:
                 errors[index] = error
-        encodings = self._tokenizer.encode_batch_fast(list(clean.values())) if clean else []
+        mended = list(map(self._spelling.correct, clean.values()))
+        encodings = self._tokenizer.encode_batch_fast(mended) if clean else []
         found = {
             text: encoding for text, encoding in zip(clean, encodings, strict=True) if len(encoding) > SPECIAL_TOKENS
         }
@@ -123,8 +129,20 @@ class Reader:
     def part_read(self, text: str) -> str:
         """The beginning of a message that the model reads, or all of it."""
         clean = self._clean(text)
-        encoding = self._tokenizer.encode(clean)
-        return text if not encoding.overflowing and clean == text else text[: max(end for _, end in encoding.offsets)]
+        encoding = self._tokenizer.encode(self._spelling.correct(clean))
+        if not encoding.overflowing and clean == text:
+            return text
+        end = max(end for _, end in encoding.offsets)
+        for start, stop, word in self._spelling.slips(clean):
+            if start >= end:
+                break
+            end -= len(word) - (stop - start)  # the mended word may be longer or shorter
+        return text[:end]
+
+    def slips(self, text: str) -> list[tuple[str, str]]:
+        """Words that are read as others, each with what it is read as."""
+        clean = self._clean(text)
+        return [(clean[start:stop], word) for start, stop, word in self._spelling.slips(clean)]
 
     def _clean(self, text: str) -> str:
         """The message as the tokenizer can take it, cut where the model's limit is surely passed."""

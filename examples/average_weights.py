@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 from classifier.errors import ClassifierError  # noqa: E402
 from classifier.export import read_trained  # noqa: E402
-from classifier.folder import CONFIG, POLICY, TOKENIZER, WEIGHTS  # noqa: E402
+from classifier.folder import CONFIG, POLICY, TOKENIZER, WEIGHTS, WORDS  # noqa: E402
 
 #: Values of config.json in which the folders must agree; equal shapes alone do not make equal models.
 SAME = ("task_set", "pooling", "max_tokens", "n_layers", "n_heads", "activation", "sinusoidal_pos_embds")
@@ -89,8 +89,9 @@ def main() -> int:
         mean = average(folders)
         arguments.out.mkdir(parents=True)
         # Calibration, report and ONNX files are those of other weights.
-        for file in (CONFIG, TOKENIZER, POLICY):
-            shutil.copy(folders[0][0] / file, arguments.out)
+        for file in (CONFIG, TOKENIZER, WORDS, POLICY):
+            if (folders[0][0] / file).is_file():
+                shutil.copy(folders[0][0] / file, arguments.out)
         save_file(mean, arguments.out / WEIGHTS, metadata={"format": "pt"})
     except (ClassifierError, OSError, SafetensorError) as error:
         print(f"error: {error}", file=sys.stderr)

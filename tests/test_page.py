@@ -33,8 +33,8 @@ def result(tasks, *, confidence=0.9, truncated=False, route=None) -> Result:
     )
 
 
-def banner(tasks, shown, text="hello", part_read="hello"):
-    return page.banner(shown, tasks, Policy.for_tasks(tasks), text=text, part_read=part_read)
+def banner(tasks, shown, text="hello", part_read="hello", **more):
+    return page.banner(shown, tasks, Policy.for_tasks(tasks), text=text, part_read=part_read, **more)
 
 
 @pytest.mark.parametrize(
@@ -94,6 +94,15 @@ def test_a_cut_message_says_where_it_was_cut():
     shown = banner(REVIEWS, result(REVIEWS, truncated=True), text, read)
     assert f"first {len(read)} of {len(text)} characters" in shown
     assert "up to “three four five six seven eight”" in shown
+
+
+def test_mended_words_are_named_and_escaped():
+    shown = banner(REVIEWS, result(REVIEWS), slips=[("refudn", "refund"), ("<b>", "be")])
+    assert "Read “refudn” as “refund”, “&lt;b&gt;” as “be”." in shown
+    assert "“a3” as “b3”, “a4” as “b4” and 2 more." in banner(
+        REVIEWS, result(REVIEWS), slips=[(f"a{number}", f"b{number}") for number in range(7)]
+    )
+    assert "Read" not in banner(REVIEWS, result(REVIEWS))
 
 
 def test_cards_show_word_icon_share_and_runner_up():

@@ -1,0 +1,123 @@
+import json
+
+import pytest
+from colours import settings
+from hypothesis import given
+from hypothesis import strategies as st
+
+from classifier import train
+from classifier.errors import ClassifierError
+from classifier.folder import WORDS, ModelFolder
+from classifier.predict import Classifier
+from classifier.spelling import Spelling, collect_words, one_slip
+
+LEARNED = ("refund", "order", "account", "payment", "please", "loan", "receive", "card", "help")
+SPELLING = Spelling(LEARNED, ["border", "ardour", "lotion"], ["cart", "##ount"])
+
+
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ("i want a refudn for my ordr", "i want a refund for my order"),  # swapped, missing
+        ("accoount paymemt", "account payment"),  # one too many, another
+        ("REFUDN my Ordr! Ordr", "REFUND my Ordr! Order"),  # the case stays, and so does a name
+        ("pleeeease helllllp", "please help"),
+        ("border lotion cart", "border lotion cart"),  # words of their own
+        ("ordr@shop.com www.ordr.com #refudn @paymnt ordr/paymnt ordr-77 ordr7 ordr.com", None),
+        ("refnd's price", "refund's price"),
+        ("teh lon", None),  # too short to tell
+        ("qwertz zzzz", None),  # nothing near
+        ("", None),
+        ("好的 ❤ наказ", None),
+    ],
+)
+def test_slips_are_mended_and_all_else_stays(text, expected):
+    assert SPELLING.correct(text) == (text if expected is None else expected)
+
+
+def test_the_more_frequent_word_wins_but_the_first_letter_is_trusted():
+    assert Spelling(["hand", "hard"]).correct("hagd") == "hand"
+    assert Spelling(["hard", "hand"]).correct("hagd") == "hard"
+    assert Spelling(["lane", "cane"]).correct("ckane") == "cane"
+    assert Spelling(["kane", "cane"]).correct("ckane") == "cane"
+
+
+def test_nothing_is_corrected_without_words():
+    assert Spelling().correct("refudn") == "refudn"
+
+
+def test_where_it_is_read_otherwise_is_told_in_order():
+    text = "The ordr never came, refudn pleese"
+    found = list(SPELLING.slips(text))
+    assert [(text[start:stop], word) for start, stop, word in found] == [
+        ("ordr", "order"), ("refudn", "refund"), ("pleese", "please"),
+    ]  # fmt: skip
+
+
+@given(st.text())
+def test_any_text_can_be_read(text):
+    once = SPELLING.correct(text)
+    assert len(once.split()) == len(text.split())
+
+
+@given(st.sampled_from(LEARNED), st.data())
+def test_a_slip_of_a_slip_leads_back(word, data):
+    slip = data.draw(st.sampled_from(sorted(one_slip(word, "abez"))))
+    assert word in set(one_slip(slip, "abcdefghijklmnopqrstuvwxyz"))
+
+
+def test_rubbish_without_end_is_passed_over():
+    """The slips of a word are as many as its letters, and as long: a million would take hours."""
+    assert SPELLING.correct("x" * 1_000_000) == "x" * 1_000_000
+    assert SPELLING.correct("refudnn" * 100_000) == "refudnn" * 100_000
+
+
+def test_words_are_collected_from_messages_and_what_could_be_mistaken_from_a_dictionary():
+    texts = ["My order for the hotel", "the ORDER number for a hotel"] * 5 + ["a lottion", "flybee"]
+    words = collect_words(texts, "en")
+    assert words["learned"] == ["order", "hotel", "number"]
+    assert {"border", "older", "motel", "lumber"} <= set(words["others"])
+    assert not {"order", "banana", "lottion", "flybee"} & set(words["others"])
+    german = collect_words(["Die Rechnung ist falsch"] * 5, "de")
+    assert Spelling(**german).correct("die Rechnung ist flasch") == "die Rechnung ist falsch"
+
+
+def test_a_damaged_file_is_one_clear_error(own_folder):
+    for content in ("{}", '{"learned": "order", "others": []}', '{"learned": [1], "others": []}', "["):
+        (own_folder / WORDS).write_text(content)
+        with pytest.raises(ClassifierError, match=r"words\.json"):
+            Classifier.load(own_folder)
+
+
+def test_the_served_model_reads_a_slip_as_the_word(own_folder):
+    (own_folder / WORDS).write_text(json.dumps({"learned": ["refund", "order"], "others": []}))
+    without = Classifier.load(own_folder).fingerprint
+    served = Classifier.load(own_folder)
+    right, wrong = served.classify("a refund for my order"), served.classify("a refudn for my orderr")
+    assert wrong.probabilities == right.probabilities and wrong.tokens == right.tokens
+    assert served.slips("a refudn for my orderr") == [("refudn", "refund"), ("orderr", "order")]
+    assert [result.labels for result in served.classify_many(["a refudn for my orderr"])] == [right.labels]
+    assert served.probabilities(["a refudn for my orderr"]) == [dict(right.probabilities)]
+    (own_folder / WORDS).unlink()
+    other = Classifier.load(own_folder)
+    assert other.fingerprint != without and other.slips("a refudn") == []
+    assert other.fingerprint == Classifier.load(own_folder).fingerprint
+
+
+def test_what_is_read_of_a_long_message_is_told_in_its_own_letters(own_folder):
+    (own_folder / WORDS).write_text(json.dumps({"learned": ["refund", "order"], "others": []}))
+    served = Classifier.load(own_folder)
+    text = "reffund ordr " * 400
+    assert served.classify(text).truncated
+    part = served.part_read(text)
+    assert text.startswith(part) and 0 < len(part) < len(text)
+    assert served.classify(part).tokens == served.classify(text).tokens
+
+
+def test_training_writes_the_words_that_it_learned(world, tmp_path):
+    folder = ModelFolder.read(train.train(settings(world, tmp_path / "with", epochs=1)))
+    words = json.loads((folder.path / WORDS).read_text())
+    assert {"card", "refund", "order", "please", "urgent"} <= set(words["learned"])
+    assert "cards" in words["others"]
+    off = train.train(settings(world, tmp_path / "without", epochs=1, spelling=None))
+    assert not (off / WORDS).exists()
