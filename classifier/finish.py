@@ -184,8 +184,10 @@ def _form(found: dict[str, Any], examples: Examples) -> dict[str, Any]:
 
 
 def training_speed(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Median speeds and mean share of padding over a log's windows."""
+    """Median speeds and mean share of padding over a log's windows; empty without a step."""
     windows = [line for line in lines if "messages_per_second" in line]
+    if not windows:
+        return {}
     return {
         "messages_per_second": float(np.median([line["messages_per_second"] for line in windows])),
         "tokens_per_second": float(np.median([line["tokens_per_second"] for line in windows])),

@@ -91,6 +91,8 @@ class Loop:
             mininterval=0.5 if sys.stderr.isatty() else 30,
         )
         with bar:
+            if not self.total:
+                self._validate()
             while not self.progress.stopped:
                 self._epoch(bar)
         self.accelerator.wait_for_everyone()

@@ -65,7 +65,7 @@ class TrainSettings(_Strict):
         revision: Commit, tag or branch of a Hub encoder.
         out: The model folder to write. The run's own files stand beside it, in ``<out>.run``.
         seed: Fixes split, batches, noise, dropout and new heads.
-        epochs: Passes over the data.
+        epochs: Passes over the data; 0 trains nothing, and calibrates, exports and reports the model folder `base`.
         max_steps: Stop after this many optimizer steps, also of the schedule.
         batch_size: Messages per optimizer step, over all processes together.
         accumulation: Parts into which each process cuts its share of a batch to save memory; doesn't
@@ -108,7 +108,7 @@ class TrainSettings(_Strict):
     revision: str = "main"
     out: Path
     seed: int = 0
-    epochs: int = Field(default=4, ge=1)
+    epochs: int = Field(default=4, ge=0)
     max_steps: int | None = Field(default=None, ge=1)
     batch_size: int = Field(default=32, ge=1)
     accumulation: int = Field(default=1, ge=1)

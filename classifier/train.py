@@ -165,14 +165,20 @@ def sweep(values: Mapping[str, Any], names: Sequence[str] | None = None, *, resu
 def _keep_heads(model: MultiTaskModel, settings: TrainSettings, tasks: TaskSet) -> None:
     """Go on with the heads of a model folder that is trained further, where their labels and pooling are the same."""
     config = pretrained_config(settings.base, revision=settings.revision)
-    if getattr(config, "pooling", None) != settings.pooling or not hasattr(config, "format"):
-        return
-    local = Path(settings.base).is_dir()
-    folder, trained, _ = load_teacher(settings.base if local else pull(settings.base, settings.revision)[0])
-    theirs = {task.name: task.label_names for task in folder.tasks.tasks}
-    for task in tasks.tasks:
-        if theirs.get(task.name) == task.label_names:
-            model.heads[task.name].load_state_dict(trained.heads[task.name].state_dict())
+    new = set(tasks.task_names)
+    if getattr(config, "pooling", None) == settings.pooling and hasattr(config, "format"):
+        local = Path(settings.base).is_dir()
+        folder, trained, _ = load_teacher(settings.base if local else pull(settings.base, settings.revision)[0])
+        theirs = {task.name: task.label_names for task in folder.tasks.tasks}
+        for task in tasks.tasks:
+            if theirs.get(task.name) == task.label_names:
+                model.heads[task.name].load_state_dict(trained.heads[task.name].state_dict())
+                new.remove(task.name)
+    if new and not settings.epochs:
+        raise ClassifierError(
+            f"--epochs 0 trains nothing, but {settings.base!r} has no trained heads for {', '.join(sorted(new))} with "
+            f"--pooling {settings.pooling}. Give a model folder with the same labels and pooling as --base, or train."
+        )
 
 
 def _check_out(out: Path) -> None:

@@ -1,10 +1,9 @@
 """Average the weights of trained model folders of one shape (model soups: Wortsman et al. 2022, arXiv:2203.05482).
 
     python examples/average_weights.py models/new:0.8 models/old:0.2 -o models/mean
-    python -m classifier export --model models/mean --samples TRAINING_MESSAGES --data OTHER_MESSAGES
-    python -m classifier calibrate --model models/mean --data LABELLED_MESSAGES
+    python -m classifier train --base models/mean --epochs 0 --data TRAINING_MESSAGES --out models/support
 
-It pays where one model was trained on from the other.
+The second command calibrates, exports and reports the mean, with the settings (`--pooling`) of the runs before. It pays where one model was trained on from the other.
 """
 
 from __future__ import annotations
@@ -96,7 +95,7 @@ def main() -> int:
     except (ClassifierError, OSError, SafetensorError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"Wrote {arguments.out}; export and calibrate it next.", file=sys.stderr)
+    print(f"Wrote {arguments.out}; finish it with `train --base {arguments.out} --epochs 0`.", file=sys.stderr)
     return 0
 
 

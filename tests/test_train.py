@@ -527,6 +527,19 @@ def test_needed_operations_are_counted_without_padding(world, tmp_path):
     assert flops(model, [batch]) == 6 * weights * tokens.sum() + 12 * 2 * 32 * (tokens**2).sum()
 
 
+def test_no_epoch_finishes_a_folder_as_it_is(unbroken, world, tmp_path):
+    """For weights that were averaged: calibration, ONNX file, report and card, by the same command."""
+    out = train.train(settings(world, tmp_path / "finished", base=str(unbroken), epochs=0))
+    before, after = (load_file(folder / "model.safetensors") for folder in (unbroken, out))
+    assert all(torch.equal(after[key], value) for key, value in before.items())
+    report = json.loads((out / "report.json").read_text())
+    assert report["training"]["steps"] == 0 and report["training"]["settings"]["epochs"] == 0
+    assert set(report["evaluation"]) == {"validation_clean", "validation_noisy"} and report["int8"]["n"]
+    assert Classifier.load(out).classify("refund my card please").labels["colour"]
+    with pytest.raises(ClassifierError, match=r"--epochs 0 trains nothing.*no trained heads for colour, mood"):
+        train.train(settings(world, tmp_path / "not", epochs=0))
+
+
 def test_training_on_keeps_the_heads_whose_labels_are_the_same(unbroken, world, tmp_path):
     """One step at no learning rate leaves the model as it was; heads for other labels, or another pooling, are new."""
     before = load_file(unbroken / "model.safetensors")
