@@ -3,7 +3,8 @@
     python examples/average_weights.py models/new:0.8 models/old:0.2 -o models/mean
     python -m classifier train --base models/mean --epochs 0 --data TRAINING_MESSAGES --out models/support
 
-The second command calibrates, exports and reports the mean, with the settings (`--pooling`) of the runs before. It pays where one model was trained on from the other.
+The second command calibrates, exports and reports the mean; give it the `--pooling` of the runs before. It pays where
+one model was trained on from the other.
 """
 
 from __future__ import annotations
