@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from .errors import ClassifierError
-from .evaluate import calibration_error, score
+from .evaluate import calibration_error, calibration_errors, score
 from .examples import MISSING, Examples
 from .folder import CALIBRATION, read_json, write_json
 from .predict import Classifier
@@ -95,7 +95,7 @@ def perfect_ece(confidence: NDArray[np.floating[Any]], *, seed: int = 0) -> tupl
         Mean and 95 % quantile over 1,000 drawn sets of outcomes.
     """
     rng = np.random.default_rng(seed)
-    errors = [calibration_error(confidence, rng.random(len(confidence)) < confidence) for _ in range(_DRAWS)]
+    errors = calibration_errors(confidence, (rng.random(len(confidence)) < confidence for _ in range(_DRAWS)))
     return float(np.mean(errors)), float(np.quantile(errors, 0.95))
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from .errors import ClassifierError
 from .examples import Examples
-from .hub import pull
+from .hub import model_folder
 from .logits import answers
 from .tasks import TaskSet
 from .teacher import load_teacher
@@ -62,7 +61,7 @@ def _answers(
     teacher: str, texts: Sequence[str], tasks: TaskSet, device: torch.device, bf16: bool
 ) -> dict[str, NDArray[np.float64]]:
     """Calibrated probabilities of every task, (texts, labels)."""
-    folder, model, tokenizer = load_teacher(teacher if Path(teacher).is_dir() else pull(teacher)[0])
+    folder, model, tokenizer = load_teacher(model_folder(teacher))
     theirs = {task.name: task.label_names for task in folder.tasks.tasks}
     if theirs != {task.name: task.label_names for task in tasks.tasks}:
         raise ClassifierError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -173,13 +173,23 @@ def calibration_error(confidence: NDArray[Any], right: NDArray[Any], bins: int =
         right: Whether it is the true one, (n,).
         bins: Number of bins.
     """
-    return float(np.abs(_bin_gaps(confidence, right, bins).sum(0)).sum() / len(confidence))
+    return calibration_errors(confidence, [right], bins)[0]
+
+
+def calibration_errors(confidence: NDArray[Any], outcomes: Iterable[NDArray[Any]], bins: int = BINS) -> list[float]:
+    """`calibration_error` of the same confidences for each of many sets of outcomes, (n,)."""
+    place = _bins(confidence, bins)
+    expected = np.bincount(place, confidence, bins)
+    return [float(np.abs(expected - np.bincount(place, right, bins)).sum() / len(confidence)) for right in outcomes]
+
+
+def _bins(confidence: NDArray[Any], bins: int) -> NDArray[np.int64]:
+    return np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
 
 
 def _bin_gaps(confidence: NDArray[Any], right: NDArray[Any], bins: int = BINS) -> Floats:
     """Each message's confidence minus its success in the column of its bin, (n, bins)."""
-    place = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
-    return np.eye(bins)[place] * (np.asarray(confidence, float) - right)[:, None]
+    return np.eye(bins)[_bins(confidence, bins)] * (np.asarray(confidence, float) - right)[:, None]
 
 
 def business_cost(

@@ -20,7 +20,8 @@ from .checkpoint import Progress, replace_folder
 from .evaluate import OVERALL, evaluate
 from .examples import Examples, noisy_copy
 from .export import write_onnx, write_trained
-from .folder import CARD, ONNX_INT8, REPORT, WORDS, ModelFolder, write_json
+from .folder import CARD, ONNX_INT8, POLICY, REPORT, WORDS, ModelFolder, write_json
+from .hub import model_folder
 from .logits import answers, predict_logits
 from .model import MultiTaskDistilBert, MultiTaskModel
 from .predict import Classifier
@@ -55,9 +56,9 @@ def finish(
     held_out = {"validation": prepared.validation, **({} if prepared.dev is None else {"dev": prepared.dev})}
     last, calibration = list(held_out.items())[-1]
     served = isinstance(model, MultiTaskDistilBert)
-    words = collect_words(prepared.train.texts, settings.spelling) if served and settings.spelling else None
+    words = _words(prepared.train.texts, settings.spelling) if served and settings.spelling else None
     # As they will be read: a temperature belongs to what is served.
-    spelling = Spelling(**words, vocabulary=tokenizer.get_vocab()) if words else Spelling()
+    spelling = Spelling(words["learned"], words["others"], tokenizer.get_vocab()) if words else Spelling()
     texts = [spelling.correct(text) for text in calibration.texts]
     logits = predict_logits(model, tokenizer, texts, settings.max_tokens)
     own = {name: logits[name] for name in prepared.tasks.task_names}
@@ -85,6 +86,9 @@ def finish(
         )
         if words:
             write_json(folder / WORDS, words)
+        if not settings.epochs:  # the policy may be the desk's own by now
+            base = ModelFolder.read(model_folder(settings.base, settings.revision))
+            write_json(folder / POLICY, base.policy.to_dict())
         if isinstance(model, MultiTaskDistilBert):
             samples = sample_texts(prepared.train.texts, settings.seed)
             write_onnx(folder, model, prepared.tasks, tokenizer, max_tokens=settings.max_tokens, samples=samples)
@@ -109,6 +113,17 @@ def sample_texts(texts: Sequence[str], seed: int) -> list[str]:
     shuffled = random.Random(seed).sample(texts, len(texts))
     ends = itertools.accumulate(map(len, shuffled))
     return [text for text, end in zip(shuffled, ends, strict=True) if end - len(text) < SAMPLE_CHARACTERS]
+
+
+def _words(texts: Sequence[str], language: str) -> dict[str, list[str]] | None:
+    words = collect_words(texts, language)
+    if words is None:
+        print(
+            f"Most words of the messages stand in no dictionary of the language {language!r}; spelling will not be "
+            "mended. Choose another with --spelling, or none.",
+            file=sys.stderr,
+        )
+    return words
 
 
 def _served(

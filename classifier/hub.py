@@ -132,6 +132,11 @@ def pull(repo: str, revision: str | None = None, *, weights: bool = True) -> tup
     return path, commit
 
 
+def model_folder(name: str, revision: str | None = None) -> Path:
+    """The model folder of that name on this machine, or that repository of the Hub, pulled; raises as `pull`."""
+    return Path(name) if Path(name).is_dir() else pull(name, revision)[0]
+
+
 def cached_commit(repo: str, revision: str | None = None) -> str | None:
     """The commit that a branch or tag named when it was last pulled; None if it never was."""
     try:

@@ -14,6 +14,7 @@ from .errors import ClassifierError
 from .examples import MISSING, DataReport, Examples, concatenate, deduplicate, describe
 from .folder import read_json
 from .settings import TrainSettings
+from .spelling import check_dictionary
 from .splits import split
 from .tasks import TaskSet
 
@@ -55,6 +56,8 @@ def prepare(settings: TrainSettings) -> Prepared:
         ClassifierError: A file, column or label is wrong, or a split would be empty.
     """
     tasks = read_task_set(settings.tasks)
+    if settings.spelling:
+        check_dictionary()  # before hours of training, not after
     found = DataReport()
     auxiliary = [read_auxiliary(aux.name, aux.path, aux.column, report=found) for aux in settings.aux]
     further = tuple(task for task, _ in auxiliary)

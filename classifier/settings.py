@@ -65,7 +65,8 @@ class TrainSettings(_Strict):
         revision: Commit, tag or branch of a Hub encoder.
         out: The model folder to write. The run's own files stand beside it, in ``<out>.run``.
         seed: Fixes split, batches, noise, dropout and new heads.
-        epochs: Passes over the data; 0 trains nothing, and calibrates, exports and reports the model folder `base`.
+        epochs: Passes over the data; 0 trains nothing: the model folder `base` is calibrated, exported and reported,
+            and keeps its policy.
         max_steps: Stop after this many optimizer steps, also of the schedule.
         batch_size: Messages per optimizer step, over all processes together.
         accumulation: Parts into which each process cuts its share of a batch to save memory; doesn't

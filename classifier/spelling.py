@@ -11,6 +11,8 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +22,14 @@ from .folder import read_json
 #: How often a word stands in the training messages before others are read as it.
 _LEARNED = 5
 
+#: Least share of the messages' words that a dictionary of their language knows.
+_OF_THIS_LANGUAGE = 0.75
+
 #: Letters of the words that are looked at. Shorter ones have too many neighbours; the time grows with the length.
 _SHORTEST, _LONGEST = 4, 20
 
-#: Words, but for parts of addresses, names of accounts, hashtags and codes with digits.
-_WORD = re.compile(rf"(?<![\w@#&/.-])[^\W\d_]{{{_SHORTEST},{_LONGEST}}}(?![\w@/]|[.-]\w)")
+#: Words, but for parts of addresses, names of accounts, hashtags, codes, and what stands before "n't" or "'s".
+_WORD = re.compile(rf"(?<![\w@#&/.-])[^\W\d_]{{{_SHORTEST},{_LONGEST}}}(?![\w@/]|[.'’-]\w)")
 
 _RUN = re.compile(r"(.)\1{2,}")
 
@@ -37,9 +42,18 @@ class Spelling:
             corrected.
         others: Words of a dictionary that stay as they are.
         vocabulary: The tokenizer's words, which the encoder knows from its pretraining; they stay too.
+        most: Words of a message that are looked at.
     """
 
-    def __init__(self, learned: Sequence[str] = (), others: Sequence[str] = (), vocabulary: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        learned: Sequence[str] = (),
+        others: Sequence[str] = (),
+        vocabulary: Iterable[str] = (),
+        most: int | None = None,
+    ) -> None:
+        self._most = most
+        self._longest = max(map(len, learned), default=0)
         self._rank = {word: place for place, word in enumerate(learned)}
         self._known = frozenset(learned).union(others, vocabulary)
         self._letters = "".join(sorted(set("".join(learned))))
@@ -47,12 +61,13 @@ class Spelling:
         self._meant = lru_cache(maxsize=1 << 16)(self._search)
 
     @classmethod
-    def from_file(cls, path: Path, vocabulary: Iterable[str]) -> Spelling:
+    def from_file(cls, path: Path, vocabulary: Iterable[str], most: int | None = None) -> Spelling:
         """Read the words of a model folder.
 
         Args:
             path: The file, of what `collect_words` found.
             vocabulary: The tokenizer's words.
+            most: Words of a message that are looked at.
 
         Raises:
             ClassifierError: The file is damaged.
@@ -66,12 +81,12 @@ class Spelling:
             raise ClassifierError(
                 f"{str(path)!r} holds no lists of words `learned` and `others`; train or download the model again."
             )
-        return cls(learned, others, vocabulary)
+        return cls(learned, others, vocabulary, most)
 
     def correct(self, text: str) -> str:
         """The message with its slips mended."""
         # Nearly all messages end here: no word is new.
-        if not self._rank or self._known.issuperset(_WORD.findall(text.lower())):
+        if not self._rank or self._known.issuperset(map(str.lower, _WORD.findall(text))):
             return text
         parts, end = [], 0
         for start, stop, word in self.slips(text):
@@ -81,7 +96,7 @@ class Spelling:
 
     def slips(self, text: str) -> Iterator[tuple[int, int, str]]:
         """Where the message is read otherwise: start, end, and what is read there, in the same case."""
-        for found in _WORD.finditer(text):
+        for found in islice(_WORD.finditer(text), self._most):
             word = found[0]
             if word.istitle() and not _starts_sentence(text, found.start()):
                 continue  # a name
@@ -97,6 +112,8 @@ class Spelling:
         for shorter in (_RUN.sub(r"\1\1", word), _RUN.sub(r"\1", word)):  # "soooo good", "helllp"
             if shorter != word and shorter in self._rank:
                 return shorter
+        if len(word) > self._longest + 1:
+            return None
         near = [slip for slip in one_slip(word, self._letters) if slip in self._rank]
         # The first letter is seldom the wrong one (Yannakoudakis and Fawthrop 1983, doi:10.1016/0306-4573(83)90045-6).
         return min(near, key=lambda slip: (slip[0] != word[0], self._rank[slip]), default=None)
@@ -111,7 +128,7 @@ def one_slip(word: str, letters: str) -> Iterator[str]:
     yield from (left + letter + right for left, right in cuts for letter in letters)
 
 
-def collect_words(texts: Iterable[str], language: str) -> dict[str, list[str]]:
+def collect_words(texts: Iterable[str], language: str) -> dict[str, list[str]] | None:
     """The words of training messages, and those of a dictionary that could be mistaken for slips of them.
 
     Args:
@@ -119,16 +136,38 @@ def collect_words(texts: Iterable[str], language: str) -> dict[str, list[str]]:
         language: Their language, as in `TrainSettings.spelling`.
 
     Returns:
-        ``learned`` and ``others``, as `Spelling` takes them.
-    """
-    from spellchecker import SpellChecker  # only training needs the dictionaries
+        ``learned`` and ``others``, as `Spelling` takes them; None when the messages are of another language, whose
+        words would be taken for slips.
 
-    counts = Counter(word for text in texts for word in _WORD.findall(text.lower()))
+    Raises:
+        ClassifierError: The package of the dictionaries is not installed.
+    """
+    counts = Counter(word.lower() for text in texts for word in _WORD.findall(text))
+    known = _dictionary(language)
+    if sum(count for word, count in counts.items() if word in known) < _OF_THIS_LANGUAGE * sum(counts.values()):
+        return None
     learned = [word for word, count in counts.most_common() if count >= _LEARNED]
-    letters = "".join(sorted(set("".join(learned))))
-    known = set(SpellChecker(language=language, distance=1).word_frequency.words())
+    letters = "".join(sorted(set().union(*learned, *known)))
     others = {slip for word in learned for slip in one_slip(word, letters) if slip in known}
     return {"learned": learned, "others": sorted(others.difference(learned))}
+
+
+def check_dictionary() -> None:
+    """Make sure that the dictionaries are installed; raises ClassifierError when they are not."""
+    if find_spec("spellchecker") is None:
+        raise ClassifierError(
+            "Serving mends spelling with the dictionaries of pyspellchecker, which is not installed; install "
+            "requirements-train.txt, or train with --spelling none."
+        )
+
+
+def _dictionary(language: str) -> frozenset[str]:
+    """Words of a language in small letters, short forms also without their apostrophe."""
+    check_dictionary()
+    from spellchecker import SpellChecker  # only training needs it
+
+    words = SpellChecker(language=language, distance=1).word_frequency.words()
+    return frozenset(form for word in words for form in (word, word.replace("'", "")))
 
 
 def _starts_sentence(text: str, place: int) -> bool:

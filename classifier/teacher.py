@@ -18,7 +18,7 @@ from transformers import AutoModel, PreTrainedModel
 from .errors import ClassifierError
 from .export import load_trained, read_trained
 from .folder import WEIGHTS, ModelFolder
-from .hub import pull
+from .hub import model_folder
 from .model import MultiTaskModel, pretrained, pretrained_config
 
 
@@ -48,7 +48,7 @@ class MultiTaskTeacher(MultiTaskModel):
         """
         encoder: Any
         if getattr(pretrained_config(base, revision=revision), "teacher", False):
-            encoder = cls.from_pretrained(base if Path(base).is_dir() else pull(base, revision)[0]).base_model
+            encoder = cls.from_pretrained(model_folder(base, revision)).base_model
         else:
             encoder = pretrained(AutoModel, base, revision=revision)
         encoder.config.update({"teacher": True, "heads": dict(heads), "pooling": pooling, "head_dropout": dropout})

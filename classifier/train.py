@@ -20,7 +20,7 @@ from .distill import teach
 from .errors import ClassifierError
 from .finish import finish
 from .folder import CONFIG, read_json, write_json
-from .hub import pull
+from .hub import model_folder
 from .loop import Loop
 from .losses import MultiTaskLoss
 from .model import MultiTaskDistilBert, MultiTaskModel, pretrained_config
@@ -31,8 +31,8 @@ from .settings import PRESETS, TrainSettings, preset
 from .tasks import TaskSet
 from .teacher import MultiTaskTeacher, load_teacher
 
-#: Settings that may change when a run is continued: they don't touch what it yields.
-_FREE_SETTINGS = ("out", "accumulation", "checkpoint_steps", "report_to")
+#: Settings that may change when a run is continued: they don't touch the weights.
+_FREE_SETTINGS = ("out", "accumulation", "checkpoint_steps", "report_to", "spelling")
 
 
 def train(settings: TrainSettings, *, resume: bool = False) -> Path:
@@ -167,13 +167,17 @@ def _keep_heads(model: MultiTaskModel, settings: TrainSettings, tasks: TaskSet) 
     config = pretrained_config(settings.base, revision=settings.revision)
     new = set(tasks.task_names)
     if getattr(config, "pooling", None) == settings.pooling and hasattr(config, "format"):
-        local = Path(settings.base).is_dir()
-        folder, trained, _ = load_teacher(settings.base if local else pull(settings.base, settings.revision)[0])
+        folder, trained, _ = load_teacher(model_folder(settings.base, settings.revision))
         theirs = {task.name: task.label_names for task in folder.tasks.tasks}
         for task in tasks.tasks:
             if theirs.get(task.name) == task.label_names:
                 model.heads[task.name].load_state_dict(trained.heads[task.name].state_dict())
                 new.remove(task.name)
+        if not settings.epochs and folder.max_tokens != settings.max_tokens:
+            raise ClassifierError(
+                f"--epochs 0 leaves {settings.base!r} as it is, and it reads {folder.max_tokens} tokens; give that as "
+                f"--max-tokens instead of {settings.max_tokens}."
+            )
     if new and not settings.epochs:
         raise ClassifierError(
             f"--epochs 0 trains nothing, but {settings.base!r} has no trained heads for {', '.join(sorted(new))} with "

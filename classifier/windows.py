@@ -89,8 +89,10 @@ class Reader:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
         self._limit = max_tokens * CHARACTERS_PER_TOKEN
-        words = folder / WORDS
-        self._spelling = Spelling.from_file(words, self._tokenizer.get_vocab()) if words.is_file() else Spelling()
+        self._spelling, words = Spelling(), folder / WORDS
+        if words.is_file():
+            # What lies behind so many words is not read.
+            self._spelling = Spelling.from_file(words, self._tokenizer.get_vocab(), most=max_tokens)
 
     def read(self, texts: Sequence[str], *, return_errors: bool = False) -> Window:
         """Tokenize messages, each distinct one once.

@@ -536,8 +536,14 @@ def test_no_epoch_finishes_a_folder_as_it_is(unbroken, world, tmp_path):
     assert report["training"]["steps"] == 0 and report["training"]["settings"]["epochs"] == 0
     assert set(report["evaluation"]) == {"validation_clean", "validation_noisy"} and report["int8"]["n"]
     assert Classifier.load(out).classify("refund my card please").labels["colour"]
+    own = json.loads((out / "policy.json").read_text()) | {"version": "ours"}
+    (out / "policy.json").write_text(json.dumps(own))
+    again = train.train(settings(world, tmp_path / "again", base=str(out), epochs=0))
+    assert json.loads((again / "policy.json").read_text()) == own
     with pytest.raises(ClassifierError, match=r"--epochs 0 trains nothing.*no trained heads for colour, mood"):
         train.train(settings(world, tmp_path / "not", epochs=0))
+    with pytest.raises(ClassifierError, match=r"it reads 24 tokens; give that as --max-tokens instead of 32"):
+        train.train(settings(world, tmp_path / "not", base=str(out), epochs=0, max_tokens=32))
 
 
 def test_training_on_keeps_the_heads_whose_labels_are_the_same(unbroken, world, tmp_path):
