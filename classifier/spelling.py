@@ -31,7 +31,10 @@ _SHORTEST, _LONGEST = 4, 20
 #: Words, but for parts of addresses, names of accounts, hashtags, codes, and what stands before "n't" or "'s".
 _WORD = re.compile(rf"(?<![\w@#&/.-])[^\W\d_]{{{_SHORTEST},{_LONGEST}}}(?![\w@/]|[.'’-]\w)")
 
-_RUN = re.compile(r"(.)\1{2,}")
+_RUN, _DOUBLE = re.compile(r"(.)\1{2,}"), re.compile(r"(.)\1")
+
+#: How much less likely a wrong letter is than a swapped one: neighbours on the keyboard are most of the wrong ones.
+_RARE = 8
 
 
 class Spelling:
@@ -115,8 +118,21 @@ class Spelling:
         if len(word) > self._longest + 1:
             return None
         near = [slip for slip in one_slip(word, self._letters) if slip in self._rank]
-        # The first letter is seldom the wrong one (Yannakoudakis and Fawthrop 1983, doi:10.1016/0306-4573(83)90045-6).
-        return min(near, key=lambda slip: (slip[0] != word[0], self._rank[slip]), default=None)
+        # A word's frequency falls about as its rank grows (Zipf's law).
+        return min(near, key=lambda meant: (self._rank[meant] + 1) * _surprise(word, meant), default=None)
+
+
+def _surprise(word: str, meant: str) -> int:
+    """How much less likely this slip is than a common one, roughly.
+
+    Swapped, missing and doubled letters are each one of few slips that a word can have; a wrong or additional letter is
+    one of 25 (after the noisy channel of Kernighan, Church and Gale 1990, aclanthology.org/C90-2036). The first letter
+    is seldom wrong (Yannakoudakis and Fawthrop 1983, doi:10.1016/0306-4573(83)90045-6).
+    """
+    swapped, missing = sorted(meant) == sorted(word), len(meant) > len(word)
+    doubled = _DOUBLE.sub(r"\1", meant) == _DOUBLE.sub(r"\1", word)
+    kind = 1 if swapped or missing or doubled else _RARE
+    return kind if meant[0] == word[0] else kind * _RARE
 
 
 def one_slip(word: str, letters: str) -> Iterator[str]:

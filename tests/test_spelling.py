@@ -36,6 +36,12 @@ def test_slips_are_mended_and_all_else_stays(text, expected):
     assert SPELLING.correct(text) == (text if expected is None else expected)
 
 
+def test_the_likelier_slip_wins_unless_the_word_is_rare():
+    assert Spelling(["what", "want", "help", "hello"]).correct("i wnat helo") == "i want hello"
+    assert Spelling(["what", *map("filler{}".format, range(20)), "want"]).correct("wnat") == "what"
+    assert Spelling(["annual", "manual"]).correct("mannual") == "manual"
+
+
 def test_the_more_frequent_word_wins_but_the_first_letter_is_trusted():
     assert Spelling(["hand", "hard"]).correct("hagd") == "hand"
     assert Spelling(["hard", "hand"]).correct("hagd") == "hard"
