@@ -271,8 +271,8 @@ def test_a_priority_can_follow_from_a_safety_rule():
     assert POLICY.route(question(), "where do i find the meter?").priority == "P4"
 
 
-def test_a_tenth_of_a_chance_of_high_urgency_reaches_a_person():
-    for share, action in ((0.09, "auto_resolve"), (0.11, "escalate_to_human")):
+def test_a_small_chance_of_high_urgency_reaches_a_person():
+    for share, action in ((0.05, "auto_resolve"), (0.07, "escalate_to_human")):
         urgency = {"low": 1 - share, "medium": 0.0, "high": share}
         assert POLICY.route({**question(), "urgency": urgency}).action == action
 
