@@ -328,7 +328,7 @@ def test_a_folder_of_something_else_is_never_replaced(world, tmp_path):
         (["--data", "nowhere.csv"], "There is no file 'nowhere.csv'"),
         (["--base", "./no/where"], "No encoder can be loaded"),
         (["--preset", "config9"], "choose one of config1"),
-        (["--epochs", "0"], "epochs: Input should be greater than or equal to 1"),
+        (["--epochs", "-1"], "epochs: Input should be greater than or equal to 0"),
         (["--report-to", "nothing"], "nothing, which is not installed"),
         (["--max-tokens", "65"], "the encoder reads up to 64"),
         (["--batch-size", "2", "--accumulation", "3"], "cannot be cut into 3 parts"),
