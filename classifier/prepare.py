@@ -56,7 +56,7 @@ def prepare(settings: TrainSettings) -> Prepared:
         ClassifierError: A file, column or label is wrong, or a split would be empty.
     """
     tasks = read_task_set(settings.tasks)
-    if settings.spelling:
+    if settings.spelling and not settings.teacher:
         check_dictionary()  # before hours of training, not after
     found = DataReport()
     auxiliary = [read_auxiliary(aux.name, aux.path, aux.column, report=found) for aux in settings.aux]

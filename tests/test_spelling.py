@@ -2,13 +2,14 @@ import json
 import sys
 
 import pytest
-from colours import settings
+from colours import rows, settings
 from hypothesis import given
 from hypothesis import strategies as st
 
-from classifier import train
+from classifier import finish, train
 from classifier.errors import ClassifierError
 from classifier.folder import WORDS, ModelFolder
+from classifier.logits import predict_logits
 from classifier.predict import Classifier
 from classifier.spelling import Spelling, collect_words, one_slip
 
@@ -156,6 +157,16 @@ def test_training_writes_the_words_that_it_learned(world, tmp_path):
     assert "cards" in words["others"]
     off = train.train(settings(world, tmp_path / "without", epochs=1, spelling=None))
     assert not (off / WORDS).exists()
+
+
+def test_temperatures_are_fitted_to_what_will_be_read(world, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(finish, "predict_logits", lambda *given: seen.append(given[2]) or predict_logits(*given))
+    held_out = tmp_path / "dev.jsonl"
+    held_out.write_text("".join(json.dumps(row | {"text": f"refudn {row['text']}"}) + "\n" for row in rows(20, seed=5)))
+    train.train(settings(world, tmp_path / "model", epochs=1, dev=str(held_out)))
+    assert len(seen) == 1 and len(seen[0]) > 10
+    assert all(text.startswith("refund ") for text in seen[0])
 
 
 def test_messages_of_another_language_are_left_alone(world, tmp_path, capsys):

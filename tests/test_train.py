@@ -292,6 +292,15 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"] and (target / "a").read_text() == "old"
 
 
+def test_a_run_from_before_spelling_was_a_setting_goes_on(world, tmp_path):
+    chosen = settings(world, tmp_path / "m", max_steps=2)
+    train.train(chosen)
+    identity = json.loads((chosen.run / "run.json").read_text())
+    del identity["settings"]["spelling"]
+    (chosen.run / "run.json").write_text(json.dumps(identity))
+    train.train(chosen, resume=True)
+
+
 def test_runs_are_neither_overwritten_nor_mixed(world, tmp_path):
     chosen = settings(world, tmp_path / "m", max_steps=2)
     train.train(chosen)
