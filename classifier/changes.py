@@ -95,10 +95,9 @@ def enough(changes: Sequence[Change], edits: Sequence[Edit]) -> bool:
 
 
 def noisy(text: str) -> list[Edit]:
-    """Changes that mean nothing: all capitals, small letters, no marks, two letters doubled in each long word.
+    """Changes that mean nothing: all capitals, small letters, no marks, a letter doubled in each of the longest words.
 
-    A doubled letter is the mildest of typos: people read over it, and it seldom makes another word. One alone would be
-    mended before the model sees it.
+    A doubled letter is the mildest of typos: people read over it, and it seldom makes another word.
 
     Args:
         text: The message.
@@ -111,7 +110,7 @@ def noisy(text: str) -> list[Edit]:
     longest = sorted(re.finditer(r"[^\W\d_]{4,}", text), key=lambda match: match.start() - match.end())
     for match in longest[:TYPOS]:
         word = match.group()
-        typo = word[:2] + word[1:-1] + word[-2:]
+        typo = word[:-1] + word[-2:]
         edits.append((f"With “{typo}” for “{word}”", edited(text, {match.span(): typo})))
     unlike = {changed: edit for edit, changed in reversed(edits) if changed != text and re.search(r"\w", changed)}
     return [(edit, changed) for changed, edit in unlike.items()]

@@ -63,7 +63,7 @@ def test_weights_and_doubts_run_in_one_batch():
 
 
 def test_the_smallest_change_is_found_and_verified():
-    run = reader({"hurry", "HURRY", "huurrry"})
+    run = reader({"hurry", "HURRY", "hurrry"})
     found = explain("please hurry", run, POLICY)
     assert found.route.fragile is False
     assert found.proof == "Without “hurry” the action changes from “escalate to human” to “auto resolve”."
@@ -97,14 +97,14 @@ def test_when_nothing_changes_the_route_it_says_so():
 
 
 def test_fragile_messages_are_not_automatic_and_show_what_flips_them():
-    run = reader({"HOURS", "hoourrs"})
+    run = reader({"HOURS", "hourrs"})
     text = "opening hours"
     assert not is_fragile(text, *reader({"HOURS"})([text]), reader({"HOURS"}), POLICY), "one change is not enough"
     (full,) = run([text])
     assert is_fragile(text, full, run, POLICY)
     found = explain(text, run, POLICY)
     assert (found.route.fragile, found.route.automatic, found.route.action) == (True, False, "request_more_info")
-    assert found.proof == "With “hoourrs” for “hours” the action changes from “auto resolve” to “escalate to human”."
+    assert found.proof == "With “hourrs” for “hours” the action changes from “auto resolve” to “escalate to human”."
 
 
 def test_changes_that_mean_nothing_are_what_they_say():
@@ -112,7 +112,7 @@ def test_changes_that_mean_nothing_are_what_they_say():
         "In capitals": "WHERE IS IT?",
         "In small letters": "where is it?",
         "Without punctuation marks": "Where is it",
-        "With “Whherre” for “Where”": "Whherre is it?",
+        "With “Wherre” for “Where”": "Wherre is it?",
     }
     assert noisy("?!") == []
     assert noisy("💳") == []
