@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -245,6 +246,8 @@ def main(argv: list[str] | None = None) -> int:
     for _ in classifier.classify_many(["Hello", *classifier.tasks.examples]):
         pass  # the first answers of a process are slow; no visitor should wait for them
     demo = build_demo(classifier, notice=notice)
+    # A service manager ends the server like Ctrl-C does, so that visitors' files are removed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     launch(
         demo,
         server_name=args.host,

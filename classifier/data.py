@@ -31,10 +31,10 @@ def read_examples(
 
     Args:
         path: A CSV, Excel, JSON, JSON Lines or Parquet file, gzip'd or not, or the name of a Hub data set,
-            ``owner/name`` or ``owner/name:configuration``.
+            ``owner/name``, ``owner/name:configuration`` or ``owner/name:configuration@split``.
         tasks: The task set that the labels belong to.
         columns: ``"text"`` or a task's name to the column that holds it, where the names differ.
-        split: Which split of a Hub data set.
+        split: Which split of a Hub data set that names none.
         weight: How much each row counts in the loss.
         report: Counts what is read and dropped.
 
@@ -54,7 +54,7 @@ def read_auxiliary(
         name: Name of the task.
         path: As in `read_examples`.
         column: The column with the labels; the only one beside ``text`` if None.
-        split: Which split of a Hub data set.
+        split: Which split of a Hub data set that names none.
         report: Counts what is read and dropped.
 
     Returns:

@@ -29,8 +29,9 @@ def read_table(source: str | Path, split: str = "train") -> Table:
 
     Args:
         source: A file (CSV of any delimiter and encoding, Excel, JSON, JSON Lines or Parquet, also gzip'd), a
-            Hub data set ``owner/name`` or ``owner/name:configuration``, or a name in `HUB_NAMES`.
-        split: Which split of a Hub data set.
+            Hub data set ``owner/name``, ``owner/name:configuration`` or ``owner/name:configuration@split``, or a
+            name in `HUB_NAMES`.
+        split: Which split of a Hub data set that names none.
 
     Raises:
         ClassifierError: There is no such file or data set, it is not what its ending says, or a row is damaged.
@@ -38,12 +39,13 @@ def read_table(source: str | Path, split: str = "train") -> Table:
     path = Path(source)
     if path.is_file():
         return _read_file(path)
-    name = HUB_NAMES.get(str(source), str(source))
+    name, _, named_split = str(source).partition("@")
+    name = HUB_NAMES.get(name, name)
     if not path.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+(:[\w.-]+)?", name):
-        return _read_hub(name, split)
+        return _read_hub(name, named_split or split)
     raise ClassifierError(
         f"There is no file {str(source)!r}; give a CSV, Excel, JSON, JSON Lines or Parquet file, "
-        "or a data set of the Hub as owner/name."
+        "or a data set of the Hub as owner/name, owner/name:configuration or owner/name:configuration@split."
     )
 
 

@@ -1,13 +1,17 @@
-"""Join the labels of public messages (those of examples/data) with the texts of your own copies.
+r"""Join the labels of public messages (those of examples/data) with the texts of your own copies.
 
     python examples/join_labels.py clinc150/train.jsonl.gz banking77/train.jsonl.gz complaints.csv -o public.jsonl \
         --validation validation.jsonl
 
     python examples/join_labels.py tweet_emotion/*.jsonl.gz --labels examples/data/tweet_labels.jsonl -o tweets.jsonl
 
-A table is a file or a data set of the Hub (owner/name). Its texts are found by their hash, so that the order of
-rows, the names of columns and further rows do not matter. The validation file gets the messages that the embedded
-model was judged on while it was developed, written and public ones (examples/data/validation.txt has their hashes).
+    python examples/join_labels.py clinc/clinc_oos:plus@test mteb/banking77@test complaints.csv \
+        --labels examples/data/dev_labels.jsonl -o gold_dev.jsonl
+
+A table is a file or a data set of the Hub (owner/name:configuration@split). Its texts are found by their hash, so that
+the order of rows, the names of columns and further rows do not matter. The validation file gets the messages that the
+embedded model was judged on while it was developed, written and public ones (examples/data/validation.txt has their
+hashes).
 """
 
 from __future__ import annotations

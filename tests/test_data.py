@@ -193,6 +193,12 @@ def test_hub_data_sets_come_with_label_names_from_the_cache(tmp_path, monkeypatc
     examples = read_examples("owner/name:plus", TASKS, split="test")
     assert asked == [(("owner/name", "plus"), {"split": "test"})]
     assert examples.labels["mood"].tolist() == [1, 0]
+    read_examples("owner/name:plus@validation", TASKS, split="test")
+    read_examples("tweet_emotion@test", TASKS)
+    assert asked[1:] == [
+        (("owner/name", "plus"), {"split": "validation"}),
+        (("cardiffnlp/tweet_eval", "emotion"), {"split": "test"}),
+    ]
 
 
 def test_duplicates_are_dropped_counted_and_never_shared_with_held_out_data(tmp_path):

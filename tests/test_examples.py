@@ -77,10 +77,11 @@ def test_other_labels_are_joined_on_request(tmp_path):
     assert done.returncode == 2 and "needs the default labels" in done.stderr
 
 
-def test_no_weight_was_trained_on_the_labelled_tweets():
-    tweets = lines(EXAMPLES / "data/tweet_labels.jsonl")
-    hashes = {row["text_sha256"] for row in tweets}
-    assert len(hashes) == len(tweets) > 500
+@pytest.mark.parametrize(("name", "rows"), [("tweet_labels", 767), ("dev_labels", 320)])
+def test_no_weight_was_trained_on_the_labels_of_a_test(name, rows):
+    tests = lines(EXAMPLES / f"data/{name}.jsonl")
+    hashes = {row["text_sha256"] for row in tests}
+    assert len(hashes) == len(tests) == rows
     trained = (row["text"] for file in EXAMPLES.glob("data/support*.jsonl") for row in lines(file))
     assert hashes.isdisjoint(map(script("join_labels").text_hash, trained))
     assert hashes.isdisjoint(row["text_sha256"] for file in EXAMPLES.glob("data/public_*.jsonl") for row in lines(file))
