@@ -102,7 +102,7 @@ def perfect_ece(confidence: NDArray[np.floating[Any]], *, seed: int = 0) -> tupl
 def calibrate_folder(path: str | Path, examples: Examples) -> dict[str, Any]:
     """Fit temperatures to what a model folder serves and write them into its calibration.json.
 
-    Other keys of the file are kept; the weights are never touched.
+    Counts of automation against error go, since they were made with other temperatures. The weights are never touched.
 
     Args:
         path: A model folder on this machine.
@@ -126,6 +126,7 @@ def calibrate_folder(path: str | Path, examples: Examples) -> dict[str, Any]:
     errors = cross_validated_ece(served, examples.labels)
     file = Path(path) / CALIBRATION
     kept = read_json(file) if file.is_file() else {}
+    kept.pop("automation", None)  # counted under other temperatures
     write_json(file, {**kept, "temperatures": {**old, **temperatures}})
     return {task: {"temperature": value, "before": old[task], **errors[task]} for task, value in temperatures.items()}
 

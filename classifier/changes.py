@@ -16,6 +16,9 @@ FLIPS = 2
 #: Runs the model on some messages: `Classifier.probabilities`.
 Run = Callable[[Sequence[str]], Sequence[Probabilities]]
 
+#: The action of a message from its probabilities and its text.
+Decide = Callable[[Probabilities, str], str]
+
 #: What was changed, for people, and the message with the change.
 Edit = tuple[str, str]
 
@@ -66,7 +69,17 @@ class Change:
     action: str
 
 
-def is_fragile(text: str, full: Probabilities, run: Run, policy: Policy) -> bool:
+def decider(policy: Policy, rest: str = "") -> Decide:
+    """What decides on edited messages.
+
+    Args:
+        policy: What routes.
+        rest: What follows the part of the message that the model reads: the policy's terms are looked for there too.
+    """
+    return lambda probabilities, text: policy.route(probabilities, text + rest).action
+
+
+def is_fragile(text: str, full: Probabilities, run: Run, decide: Decide) -> bool:
     """Whether changes that mean nothing, of case, marks or spelling, change the action of a message.
 
     One of them alone does not count: a single word that the model cannot read when it is misspelt says little
@@ -76,16 +89,16 @@ def is_fragile(text: str, full: Probabilities, run: Run, policy: Policy) -> bool
         text: The message, or the part of it that the model reads.
         full: Its probabilities.
         run: What runs the model.
-        policy: What routes.
+        decide: What decides, see `decider`.
     """
     edits = noisy(text)
     found = run([other for _, other in edits]) if edits else []
-    return enough(flips(edits, found, policy, policy.route(full, text).action), edits)
+    return enough(flips(edits, found, decide, decide(full, text)), edits)
 
 
-def flips(edits: Sequence[Edit], found: Sequence[Probabilities], policy: Policy, action: str) -> list[Change]:
+def flips(edits: Sequence[Edit], found: Sequence[Probabilities], decide: Decide, action: str) -> list[Change]:
     """All edits whose message has another action; the arguments are `first_change`'s."""
-    each = (first_change([edit], [shares], policy, action) for edit, shares in zip(edits, found, strict=True))
+    each = (first_change([edit], [shares], decide, action) for edit, shares in zip(edits, found, strict=True))
     return [change for change in each if change]
 
 
@@ -117,7 +130,7 @@ def noisy(text: str) -> list[Edit]:
 
 
 def smallest_change(
-    text: str, spans: Sequence[Span], singles: Sequence[Probabilities], run: Run, policy: Policy, action: str
+    text: str, spans: Sequence[Span], singles: Sequence[Probabilities], run: Run, decide: Decide, action: str
 ) -> tuple[Change | None, int]:
     """The first edit that changes the action, fewest words first, and the number of edits tried.
 
@@ -128,31 +141,31 @@ def smallest_change(
         spans: Its words, those that speak most for the action first.
         singles: The probabilities of the message without each of them.
         run: What runs the model.
-        policy: What routes.
+        decide: What decides.
         action: The action of the message as it stands.
     """
     edits = [without(text, [span]) for span in spans]
-    change, tried = first_change(edits, singles, policy, action), len(edits)
+    change, tried = first_change(edits, singles, decide, action), len(edits)
     if change is None:
         more = [drop for count in (2, 3) for drop in combinations(spans[:CANDIDATES], count)]
         edits = _calmer(text) + [without(text, drop) for drop in more]
         if edits:
             tried += len(edits)
-            change = first_change(edits, run([other for _, other in edits]), policy, action)
+            change = first_change(edits, run([other for _, other in edits]), decide, action)
     return change, tried
 
 
-def first_change(edits: Sequence[Edit], found: Sequence[Probabilities], policy: Policy, action: str) -> Change | None:
+def first_change(edits: Sequence[Edit], found: Sequence[Probabilities], decide: Decide, action: str) -> Change | None:
     """The first of some edits whose message has another action.
 
     Args:
         edits: The edits.
         found: The probabilities of each edited message.
-        policy: What routes.
+        decide: What decides.
         action: The action of the message as it stands.
     """
     for (edit, text), probabilities in zip(edits, found, strict=True):
-        new = policy.route(probabilities, text).action
+        new = decide(probabilities, text)
         if new != action:
             return Change(edit, text, action, new)
     return None

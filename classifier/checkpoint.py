@@ -120,8 +120,11 @@ def check_space(folder: Path, model: nn.Module) -> None:
 
 def replace_folder(target: Path, write: Callable[[Path], None]) -> None:
     """Fill a folder aside and put it in the place of `target`; on any failure `target` stays."""
-    part, old = target.with_name(f"part-{target.name}"), target.with_name(f"old-{target.name}")
-    for leftover in (part, old):  # of a run that was killed here
+    # Hidden names, so that no folder that a user made is taken for a leftover.
+    part, old = (target.with_name(f".{target.name}.{kind}") for kind in ("part", "old"))
+    if old.exists() and not target.exists():  # a run was killed between the two renames below
+        old.rename(target)
+    for leftover in (part, old):
         shutil.rmtree(leftover, ignore_errors=True)
     try:
         part.mkdir(parents=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from .errors import ClassifierError
 
 if TYPE_CHECKING:
     from .predict import Classifier
+    from .rows import Table
 
 
 def add_commands(add: AddCommand) -> None:
@@ -55,7 +57,8 @@ def _explain(args: argparse.Namespace) -> None:
         _report_explanations(args, classifier)
         return
     text = sys.stdin.read() if args.text is None else args.text
-    found = explain(classifier.part_read(text), classifier.probabilities, classifier.policy)
+    read = classifier.part_read(text)
+    found = explain(read, classifier.probabilities, classifier.policy, rest=text[len(read) :])
     if args.json:
         print(json.dumps(found.to_dict(), ensure_ascii=False))
         return
@@ -157,25 +160,48 @@ def _texts(path: str) -> list[str]:
 
 def _earlier_results(path: str, text_column: str | None) -> Iterator[tuple[int, str, dict[str, Any], str]]:
     """Number, message, probabilities and earlier action of each result in a file; rows with an error are left out."""
-    from .rows import open_table
-    from .text_column import TEXT_NAMES
+    from .rows import open_rows
 
     if not Path(path).is_file():
         raise ClassifierError(f"There is no file {path!r}; give one that `score` wrote.")
-    with open_table(path, text_column=text_column) as table:
-        if "probabilities" not in table.columns:
+    with open_rows(path) as table:
+        scorings = [name for name in table.columns if re.fullmatch(r"probabilities(_\d+)?", name)]
+        if not scorings:
             raise ClassifierError(
                 f"{path!r} has no column 'probabilities', only {', '.join(table.columns)}; "
                 "give a file that `score` wrote, or lines of `classify --json`."
             )
-        named = text_column or next((name for name in table.columns if name.lower() in TEXT_NAMES), None)
-        for number, row in enumerate(table, 1):
+        last = scorings[-1]  # of a table that was scored more than once
+        action = last.replace("probabilities", "route_action")
+        named = _text_column(table, scorings[0], text_column)
+        if named is None:
+            print("No column with messages was found, so the terms of the policy were not looked for.", file=sys.stderr)
+        for number, row in enumerate(table.rows(), 1):
             cells = dict(zip(table.columns, row.cells, strict=False))
-            found = cells["probabilities"]
-            if not found:
+            if not cells.get(last):
                 continue
-            probabilities = json.loads(found) if isinstance(found, str) else found
-            route = cells.get("route")
-            route = json.loads(route) if isinstance(route, str) else route or {}
+            probabilities, route = (_json(cells.get(name) or {}, path, number) for name in (last, "route"))
             text = str(cells.get(named) or "") if named else ""
-            yield number, text, probabilities, str(cells.get("route_action") or route.get("action") or "")
+            yield number, text, probabilities, str(cells.get(action) or route.get("action") or "")
+
+
+def _text_column(table: Table, probabilities: str, chosen: str | None) -> str | None:
+    """The column that `score` read: it is found as there, among the columns that were there before."""
+    from .batch import ROUTE_COLUMNS
+    from .text_column import TEXT_NAMES, find_text_column
+
+    first = next((cell for row in table.preview if (cell := row.cells[table.columns.index(probabilities)])), {})
+    added = 2 * len(_json(first, table.name, 1)) + ROUTE_COLUMNS.index("probabilities")
+    before = table.columns[: max(0, table.columns.index(probabilities) - added)]
+    if chosen is not None or before:
+        return find_text_column(table.columns if chosen else before, table.preview, chosen, table.name)
+    return next((name for known in TEXT_NAMES for name in table.columns if name.lower() == known), None)
+
+
+def _json(cell: Any, path: str, row: int) -> dict[str, Any]:
+    try:
+        return json.loads(cell) if isinstance(cell, str) else cell
+    except ValueError:
+        raise ClassifierError(
+            f"{path!r}, row {row}: {str(cell)[:60]!r} is no JSON; give the file as `score` wrote it."
+        ) from None

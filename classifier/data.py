@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,6 +112,11 @@ def _examples(
     return _rows(path, table[names["text"]], labels, tasks, weight, report)
 
 
+def _holds_something(text: str) -> bool:
+    """Whether a tokenizer makes anything of a text: of spaces, zero-width and control signs alone it doesn't."""
+    return any(category(sign)[0] not in "CZ" and category(sign) != "Mn" for sign in text)
+
+
 def _rows(
     path: str,
     cells: Sequence[Any],
@@ -122,7 +128,7 @@ def _rows(
     """The rows that hold text; tasks without labels are MISSING throughout."""
     texts = ["" if text is None else str(text) for text in cells]
     missing = np.full(len(texts), MISSING, np.int64)
-    full = [row for row, text in enumerate(texts) if text.strip()]
+    full = [row for row, text in enumerate(texts) if _holds_something(text)]
     if not full:
         raise ClassifierError(f"{path!r} holds no messages; expected at least one row with text.")
     if report is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from .changes import Change, Run, Span, edited, enough, flips, noisy, smallest_change
+from .changes import Change, Run, Span, decider, edited, enough, flips, noisy, smallest_change
 from .errors import ClassifierError
 from .policy import Policy
 from .reasons import Route, words
@@ -84,7 +84,7 @@ class Explanation:
         }
 
 
-def explain(text: str, run: Run, policy: Policy) -> Explanation:
+def explain(text: str, run: Run, policy: Policy, rest: str = "") -> Explanation:
     """Explain the answer to a message.
 
     The weights are found by occlusion (Zeiler and Fergus 2014; for words, Li et al. 2016): the message is run
@@ -94,6 +94,7 @@ def explain(text: str, run: Run, policy: Policy) -> Explanation:
         text: The message, or the part of it that the model reads.
         run: What runs the model, such as `Classifier.probabilities`.
         policy: What routes.
+        rest: What follows that part; the policy's terms are looked for there too.
 
     Raises:
         ClassifierError: The message holds nothing to read.
@@ -102,15 +103,16 @@ def explain(text: str, run: Run, policy: Policy) -> Explanation:
     full, *found = run([text, *(edited(text, {span: ""}) for span in spans), *(other for _, other in doubts)])
     singles, others = found[: len(spans)], found[len(spans) :]
     parts = _parts(text, spans, full, singles)
-    action = policy.route(full, text).action
-    changes = flips(doubts, others, policy, action)
-    route = policy.route(full, text, fragile=enough(changes, doubts))
+    decide = decider(policy, rest)
+    action = decide(full, text)
+    changes = flips(doubts, others, decide, action)
+    route = policy.route(full, text + rest, fragile=enough(changes, doubts))
     change, tried = changes[0] if changes else None, 0
     if change is None:
         falls = [_fall(policy, action, full, less) for less in singles]
         order = sorted(range(len(parts)), key=falls.__getitem__, reverse=True)
         ordered, less = [spans[index] for index in order], [singles[index] for index in order]
-        change, tried = smallest_change(text, ordered, less, run, policy, action)
+        change, tried = smallest_change(text, ordered, less, run, decide, action)
     return Explanation(most_likely(full), parts, route, change, len(doubts) + tried)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -104,19 +104,28 @@ def write_onnx(
     samples: Sequence[str] = (),
     scheme: Int8Scheme | None = None,
     float_onnx: bool = False,
+    check: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Write one ONNX file of a folder, int8 unless `float_onnx`; the arguments are `write_model_folder`'s."""
+    """Write one ONNX file of a folder, int8 unless `float_onnx`; the other arguments are `write_model_folder`'s.
+
+    `check` sees the new file before it takes the place of the old one, which stays if that raises.
+    """
     file = Path(path) / (ONNX_FLOAT if float_onnx else ONNX_INT8)
     file.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"format": FORMAT, "task_set": tasks.to_dict(), "max_tokens": max_tokens}
     part = file.with_name(f"{file.name}.part")
-    onnx.save(
-        build_onnx(model, metadata=metadata)
-        if float_onnx
-        else build_onnx(model, scheme or Int8Scheme(), list(padded(tokenizer, samples)), metadata),
-        part,
-    )
-    part.replace(file)
+    try:
+        onnx.save(
+            build_onnx(model, metadata=metadata)
+            if float_onnx
+            else build_onnx(model, scheme or Int8Scheme(), list(padded(tokenizer, samples)), metadata),
+            part,
+        )
+        if check:
+            check(part)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
     return file
 
 
@@ -169,14 +178,18 @@ def export_folder(
     folder, model, tokenizer = load_trained(path)
     found = {}
     for backend, as_float in (("onnx-int8", False), ("onnx-fp32", True))[: 1 + float_onnx]:
-        file = folder.path / (ONNX_FLOAT if as_float else ONNX_INT8)
-        kept = file.read_bytes() if file.is_file() else None
-        write_onnx(
-            path, model, folder.tasks, tokenizer, max_tokens=folder.max_tokens, samples=samples, float_onnx=as_float
-        )
-        try:
+
+        def prove(file: Path, backend: str = backend) -> None:
             found[backend] = verify(file, model, tokenizer, proof, bar=BAR)
-        except ClassifierError:
-            file.unlink() if kept is None else file.write_bytes(kept)
-            raise
+
+        write_onnx(
+            path,
+            model,
+            folder.tasks,
+            tokenizer,
+            max_tokens=folder.max_tokens,
+            samples=samples,
+            float_onnx=as_float,
+            check=prove,
+        )
     return found

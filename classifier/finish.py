@@ -20,7 +20,7 @@ from .checkpoint import Progress, replace_folder
 from .evaluate import OVERALL, evaluate
 from .examples import Examples, noisy_copy
 from .export import write_onnx, write_trained
-from .folder import CARD, ONNX_INT8, POLICY, REPORT, WORDS, ModelFolder, write_json
+from .folder import CARD, ONNX_INT8, POLICY, REPORT, WORDS, ModelFolder, read_json, write_json
 from .hub import model_folder
 from .logits import answers, predict_logits
 from .model import MultiTaskDistilBert, MultiTaskModel
@@ -56,7 +56,7 @@ def finish(
     held_out = {"validation": prepared.validation, **({} if prepared.dev is None else {"dev": prepared.dev})}
     last, calibration = list(held_out.items())[-1]
     served = isinstance(model, MultiTaskDistilBert)
-    words = _words(prepared.train.texts, settings.spelling) if served and settings.spelling else None
+    words = _words(settings, prepared.train.texts) if served else None
     # As they will be read: a temperature belongs to what is served.
     spelling = Spelling(words["learned"], words["others"], tokenizer.get_vocab()) if words else Spelling()
     texts = [spelling.correct(text) for text in calibration.texts]
@@ -115,12 +115,19 @@ def sample_texts(texts: Sequence[str], seed: int) -> list[str]:
     return [text for text, end in zip(shuffled, ends, strict=True) if end - len(text) < SAMPLE_CHARACTERS]
 
 
-def _words(texts: Sequence[str], language: str) -> dict[str, list[str]] | None:
-    words = collect_words(texts, language)
+def _words(settings: TrainSettings, texts: Sequence[str]) -> dict[str, Any] | None:
+    """The words that serving mends slips to: those of the training messages, or of a base that is not trained on."""
+    if settings.spelling is None:
+        return None
+    if not settings.epochs:
+        base = Path(model_folder(settings.base, settings.revision)) / WORDS
+        if base.is_file():
+            return read_json(base)
+    words = collect_words(texts, settings.spelling)
     if words is None:
         print(
-            f"Most words of the messages stand in no dictionary of the language {language!r}; spelling will not be "
-            "mended. Choose another with --spelling, or none.",
+            f"Most words of the messages stand in no dictionary of the language {settings.spelling!r}; spelling will "
+            "not be mended. Choose another with --spelling, or none.",
             file=sys.stderr,
         )
     return words

@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 #: States of a job; the last three are final.
 WAITING, RUNNING, DONE, STOPPED, FAILED = "waiting", "running", "done", "stopped", "failed"
 FINAL = (DONE, STOPPED, FAILED)
+
+#: Results that are old enough are looked for this often, so that they go even when nobody sends another file.
+SWEEP_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,6 @@ class Job:
     ended: float | None = None
     steps: Generator[Progress, None, None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
-    changed: threading.Condition = field(default_factory=threading.Condition)
     exporting: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -102,7 +104,6 @@ class JobQueue:
         Raises:
             ClassifierError: The file cannot be read, is over a limit, or too many jobs wait.
         """
-        self._forget_old()
         with self._wake:
             if sum(job.state not in FINAL for job in self._jobs.values()) >= self.limits.max_jobs:
                 raise ClassifierError(f"{self.limits.max_jobs} files are waiting already; try again in some minutes.")
@@ -155,30 +156,21 @@ class JobQueue:
         job.stop.set()
         return job
 
-    def watch(self, job: Job, seconds: float = 0.5) -> Iterator[Job]:
-        """The job each time something changed, at least every `seconds`, the last time in a final state."""
-        while job.state not in FINAL:
-            yield job
-            with job.changed:
-                if job.state not in FINAL:
-                    job.changed.wait(seconds)
-        yield job
-
     def _work(self) -> None:
         while True:
             with self._wake:
-                while not self._turns:
-                    self._wake.wait()
-                job = self._turns.popleft()
-            state = self._step(job)
-            with self._wake:
-                if state in FINAL:
-                    self._end(job)
-                else:
-                    self._turns.append(job)
-            with job.changed:
-                job.state = state
-                job.changed.notify_all()
+                if not self._turns:
+                    self._wake.wait(SWEEP_SECONDS)
+                job = self._turns.popleft() if self._turns else None
+            if job is not None:
+                state = self._step(job)
+                with self._wake:
+                    if state in FINAL:
+                        self._end(job)
+                    else:
+                        self._turns.append(job)
+                    job.state = state
+            self._forget_old()
 
     def _step(self, job: Job) -> str:
         """Give a job its turn; its state afterwards."""

@@ -14,7 +14,7 @@ import gradio as gr
 from . import policy_form as form
 from .automation import fingerprint, remembered
 from .budget import at_level
-from .changes import is_fragile
+from .changes import decider, is_fragile
 from .curve_view import curve_chart
 from .errors import ClassifierError
 from .jobs import FINAL, JobQueue
@@ -67,7 +67,7 @@ class _PolicyTab:
         self.curve = remembered(jobs.classifier.folder.path, self.original)
         run, texts = jobs.classifier.probabilities, self.tasks.examples
         self.examples = [
-            known(self.original, text, full, is_fragile(text, full, run, self.original))
+            known(self.original, text, full, is_fragile(text, full, run, decider(self.original)))
             for text, full in zip(texts, run(texts) if texts else [], strict=True)
         ]
         self.rows = lru_cache(FILES)(self._rows)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from .calibrated import CalibratedSoftmax
-from .changes import is_fragile
+from .changes import decider, is_fragile
 from .errors import ClassifierError
 from .folder import CALIBRATION, CONFIG, EMBEDDED, TOKENIZER, WORDS, ModelFolder
 from .policy import Policy
@@ -210,7 +210,9 @@ class Classifier:
     def _with_doubt(self, text: str, result: Result) -> Result:
         """The result with its route decided again, knowing whether it is fragile."""
         started = time.perf_counter()
-        fragile = is_fragile(self.part_read(text), result.probabilities, self.probabilities, self.policy)
+        read = self.part_read(text)
+        decide = decider(self.policy, rest=text[len(read) :])
+        fragile = is_fragile(read, result.probabilities, self.probabilities, decide)
         route = self.policy.route(result.probabilities, text, fragile=fragile)
         spent = 1000 * (time.perf_counter() - started)
         latency = {**result.latency_ms, "doubt": spent, "total": result.latency_ms["total"] + spent}

@@ -43,7 +43,8 @@ class Service:
             ClassifierError: There is nothing to read in it.
         """
         read = self.classifier.part_read(message)
-        return explain(read, self.classifier.probabilities, self.classifier.policy), read
+        rest = message[len(read) :]
+        return explain(read, self.classifier.probabilities, self.classifier.policy, rest), read
 
     def show_explanation(self, message: str) -> str:
         """The explanation of one message as HTML, whatever happens."""

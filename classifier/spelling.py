@@ -158,11 +158,15 @@ def collect_words(texts: Iterable[str], language: str) -> dict[str, list[str]] |
     Raises:
         ClassifierError: The package of the dictionaries is not installed.
     """
-    counts = Counter(word.lower() for text in texts for word in _WORD.findall(text))
+    written = Counter(word for text in texts for word in _WORD.findall(text))
+    counts: Counter[str] = Counter()
+    for word, count in written.items():
+        counts[word.lower()] += count
     known = _dictionary(language)
     if sum(count for word, count in counts.items() if word in known) < _OF_THIS_LANGUAGE * sum(counts.values()):
         return None
-    learned = [word for word, count in counts.most_common() if count >= _LEARNED]
+    # What is always written with a capital and stands in no dictionary is a name: the list goes where the model goes.
+    learned = [word for word, count in counts.most_common() if count >= _LEARNED and (word in known or written[word])]
     letters = "".join(sorted(set().union(*learned, *known)))
     others = {slip for word in learned for slip in one_slip(word, letters) if slip in known}
     return {"learned": learned, "others": sorted(others.difference(learned))}

@@ -70,13 +70,14 @@ def test_the_command_rewrites_the_calibration_and_never_the_weights(own_folder, 
     rows = [{"text": text, "intent": "billing_issue"} for text in ("i was charged twice", "refund my card", "help")]
     file = write_messages(tmp_path / "data.jsonl", rows)
     calibration = own_folder / CALIBRATION
-    calibration.write_text('{"temperatures": {"intent": 2.0, "urgency": 1.5}, "note": "kept"}')
+    calibration.write_text('{"temperatures": {"intent": 2.0, "urgency": 1.5}, "note": "kept", "automation": {"n": 1}}')
     before = {path: path.read_bytes() for path in own_folder.rglob("*") if path.is_file() and path != calibration}
     assert main(["calibrate", "--model", str(own_folder), "--data", file, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     written = json.loads(calibration.read_text())
     assert written["temperatures"]["intent"] == found["intent"]["temperature"] != 2.0
     assert written["temperatures"]["urgency"] == 1.5 and written["note"] == "kept"
+    assert "automation" not in written, "it was counted under other temperatures"
     assert found["intent"]["before"] == 2.0
     assert {path: path.read_bytes() for path in before} == before
 

@@ -40,6 +40,27 @@ def test_results_of_classify_are_decided_again(tiny_folder, tmp_path, policy_fil
     assert row["before"] == json.loads(file.read_text())["route"]["action"]
 
 
+@pytest.mark.parametrize(
+    ("header", "row"),
+    [("customer_message,city", "please refund my card,Rome"), ("ticket,text", "no 17 of May,please refund my card")],
+)
+def test_the_text_column_is_the_one_that_was_scored(tiny_folder, tmp_path, policy_file, capsys, header, row):
+    source, once, twice = tmp_path / "in.csv", tmp_path / "once.csv", tmp_path / "twice.csv"
+    source.write_text(f"{header}\n{row}\n")
+    for before, after in ((source, once), (once, twice)):
+        assert main(["score", str(before), "-o", str(after), "--model", str(tiny_folder), "--quiet"]) == 0
+        capsys.readouterr()
+        assert main(["route", str(after), "--policy", str(policy_file)]) == 0
+        (found,) = map(json.loads, capsys.readouterr().out.splitlines())
+        assert found["route"]["reasons"][0]["code"] == "always_escalate" and found["before"]
+
+
+def test_a_cut_off_cell_is_named(tmp_path, policy_file, capsys):
+    (tmp_path / "in.csv").write_text('text,probabilities\nhello there,"{""intent"": {""re"\n')
+    assert main(["route", str(tmp_path / "in.csv"), "--policy", str(policy_file)]) == 2
+    assert "row 1" in capsys.readouterr().err
+
+
 def test_files_without_probabilities_are_refused(tmp_path, policy_file, capsys):
     (tmp_path / "in.csv").write_text("text,urgency\nhello there,low\n")
     assert main(["route", str(tmp_path / "in.csv"), "--policy", str(policy_file)]) == 2

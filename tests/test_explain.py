@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from classifier import Classifier, ClassifierError, Policy
-from classifier.changes import is_fragile, noisy, without
+from classifier.changes import decider, is_fragile, noisy, without
 from classifier.desks import SUPPORT
 from classifier.explain import MAX_PARTS, explain, occlude, word_spans
 from classifier.faithful import faithfulness, latency
@@ -99,9 +99,11 @@ def test_when_nothing_changes_the_route_it_says_so():
 def test_fragile_messages_are_not_automatic_and_show_what_flips_them():
     run = reader({"HOURS", "hourrs"})
     text = "opening hours"
-    assert not is_fragile(text, *reader({"HOURS"})([text]), reader({"HOURS"}), POLICY), "one change is not enough"
+    assert not is_fragile(text, *reader({"HOURS"})([text]), reader({"HOURS"}), decider(POLICY)), (
+        "one change is not enough"
+    )
     (full,) = run([text])
-    assert is_fragile(text, full, run, POLICY)
+    assert is_fragile(text, full, run, decider(POLICY))
     found = explain(text, run, POLICY)
     assert (found.route.fragile, found.route.automatic, found.route.action) == (True, False, "request_more_info")
     assert found.proof == "With “hourrs” for “hours” the action changes from “auto resolve” to “escalate to human”."
@@ -157,6 +159,19 @@ def test_weights_from_the_classifier_are_falls_of_its_own_probability(classifier
         assert part.weights[task] == pytest.approx(
             full.probabilities[task][label] - less.probabilities[task][label], abs=0.02
         )
+
+
+def test_terms_behind_what_the_model_reads_count_for_explanations_too(tiny_folder):
+    classifier = Classifier.load(tiny_folder)
+    text = "what are the opening hours " * 400 + "or my lawyer will write to you"
+    read = classifier.part_read(text)
+    assert "lawyer" not in read
+    policy = POLICY.changed(always_escalate=["lawyer"])
+    classifier.use_policy(policy)
+    result = classifier.classify(text, check_fragile=True)
+    found = explain(read, classifier.probabilities, policy, rest=text[len(read) :])
+    assert found.route == result.route and found.route.reasons[0].code == "always_escalate"
+    assert found.change is None, "whatever is changed before it, the term decides"
 
 
 @pytest.fixture

@@ -151,12 +151,20 @@ def test_the_proof_fails_when_one_head_answers_otherwise(tiny_folder, tiny_model
     assert "intent" not in str(failed.value)
 
 
-def test_a_failed_export_keeps_the_old_file(own_folder, monkeypatch):
-    before = (own_folder / ONNX_INT8).read_bytes()
+def test_a_failed_or_interrupted_export_keeps_the_old_file(own_folder, monkeypatch):
+    before = {path: path.read_bytes() for path in own_folder.rglob("*") if path.is_file()}
     monkeypatch.setattr("classifier.export.BAR", 1.01)
     with pytest.raises(ClassifierError, match="too often"):
         export_folder(own_folder, messages(50), messages(1200))
-    assert (own_folder / ONNX_INT8).read_bytes() == before
+
+    def interrupted(*_args, **_options):
+        assert before == {path: path.read_bytes() for path in before}, "the old file serves until the proof is done"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("classifier.export.verify", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        export_folder(own_folder, messages(50), messages(1200))
+    assert {path: path.read_bytes() for path in own_folder.rglob("*") if path.is_file()} == before
 
 
 def test_a_folder_without_weights_cannot_be_exported(own_folder):

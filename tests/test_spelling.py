@@ -98,6 +98,9 @@ def test_words_are_collected_from_messages_and_what_could_be_mistaken_from_a_dic
     assert words["learned"] == ["order", "hotel", "number"]
     assert {"border", "older", "motel", "lumber"} <= set(words["others"])
     assert not {"order", "banana", "lottion", "flybee"} & set(words["others"])
+    named = ["Zubrowka said that there should have been more money in this flybee"] * 5
+    learned = collect_words(named, "en")["learned"]
+    assert {"flybee", "money"} <= set(learned) and "zubrowka" not in learned, "names stay where they were written"
     texts = ["Die Rechnung ist leider falsch und ich kann keine Karte finden"] * 5
     german = collect_words(texts, "de")
     assert Spelling(**german).correct("die Rechnung ist flasch") == "die Rechnung ist falsch"

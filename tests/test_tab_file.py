@@ -7,6 +7,7 @@ import gradio
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from waiting import finished
 
 import app
 from classifier import file_report, file_summary
@@ -62,7 +63,7 @@ def test_a_clients_cancel_really_stops_the_job(served, make):
         time.sleep(0.02)
     job = queue.get(call.outputs()[-1][0]["job"])
     call.cancel()
-    list(queue.watch(job))
+    finished(job)
     assert job.state == STOPPED
     assert 0 < job.progress.rows < STEP * 2000
 
@@ -140,7 +141,7 @@ def started(ui, path, count, format="CSV"):
 
 def test_the_download_keeps_the_chosen_format_and_the_filters_begin_anew(ui, make):
     job, _ = started(ui, make(300), 300, "JSON Lines")
-    list(ui.jobs.watch(job))
+    finished(job)
     shown = ui.look(job.id, "JSON Lines")
     assert shown[ui.download].value["path"].endswith(".jsonl") and shown[ui.download].label == "Download all rows"
     assert (shown[ui.label], shown[ui.sure], shown[ui.order]) == ("", 100, ORDERS[0])
@@ -154,7 +155,7 @@ def test_a_stopped_job_says_at_once_that_it_stops_and_then_how_much_is_done(ui, 
         time.sleep(0.001)
     stopping = ui.halt(job.id)
     assert not stopping[ui.stop].interactive and "Stopping after this part" in stopping[ui.progress]
-    list(ui.jobs.watch(job))
+    finished(job)
     shown, rows = ui.look(job.id, "CSV"), job.progress.rows
     assert f"{rows:,} of {400 * STEP:,} rows" in shown[ui.progress] and f"{rows:,} of" in shown[ui.about]
     assert f'aria-valuenow="{round(rows / (4 * STEP))}"' in shown[ui.progress]
@@ -171,7 +172,7 @@ def test_what_is_typed_in_the_box_of_job_ids_stays_and_changes_nothing(ui, make)
         assert ui.filter("forgotten", "", 100, ORDERS[0]) == gradio.skip()
     assert ui.find(f" {job.id} ", "CSV")[ui.id] == job.id
     ui.halt(job.id)
-    list(ui.jobs.watch(job))
+    finished(job)
 
 
 def test_hostile_cells_are_shown_as_text(classifier, tmp_path):
@@ -186,8 +187,7 @@ def test_hostile_cells_are_shown_as_text(classifier, tmp_path):
 def test_two_tabs_may_ask_for_the_same_download_at_once(classifier, make, tmp_path):
     queue = JobQueue(classifier, tmp_path / "jobs")
     job = queue.submit(make(2000))
-    for _ in queue.watch(job):
-        pass
+    finished(job)
     with ThreadPoolExecutor(4) as tabs:
         paths = list(tabs.map(lambda _: result_file(job, "csv"), range(4)))
     assert len(set(paths)) == 1

@@ -292,6 +292,24 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["model"] and (target / "a").read_text() == "old"
 
 
+def test_a_folder_beside_it_is_never_touched_and_a_killed_exchange_is_undone(tmp_path):
+    for name in ("model", "old-model", "part-model", ".model.old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text(name)
+    replace_folder(tmp_path / "model", lambda folder: (folder / "a").write_text("new"))
+    assert {path.name: (path / "a").read_text() for path in tmp_path.iterdir()} == {
+        "model": "new", "old-model": "old-model", "part-model": "part-model"
+    }  # fmt: skip
+    (tmp_path / "model").rename(tmp_path / ".model.old")  # as a kill between the two renames leaves it
+
+    def fail(folder):
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(ClassifierError, match="the disk is full"):
+        replace_folder(tmp_path / "model", fail)
+    assert (tmp_path / "model" / "a").read_text() == "new"
+
+
 def test_a_run_from_before_spelling_was_a_setting_goes_on(world, tmp_path):
     chosen = settings(world, tmp_path / "m", max_steps=2)
     train.train(chosen)
@@ -547,7 +565,10 @@ def test_no_epoch_finishes_a_folder_as_it_is(unbroken, world, tmp_path):
     assert Classifier.load(out).classify("refund my card please").labels["colour"]
     own = json.loads((out / "policy.json").read_text()) | {"version": "ours"}
     (out / "policy.json").write_text(json.dumps(own))
-    again = train.train(settings(world, tmp_path / "again", base=str(out), epochs=0))
+    words = '{"learned": ["refund"], "others": []}'
+    (out / "words.json").write_text(words)
+    again = train.train(settings(world, tmp_path / "again", base=str(out), epochs=0, spelling="en"))
+    assert json.loads((again / "words.json").read_text()) == json.loads(words), "it reads messages as before"
     assert json.loads((again / "policy.json").read_text()) == own
     with pytest.raises(ClassifierError, match=r"--epochs 0 trains nothing.*no trained heads for colour, mood"):
         train.train(settings(world, tmp_path / "not", epochs=0))
