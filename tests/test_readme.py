@@ -1,4 +1,4 @@
-"""What the README says is run: its front matter, its Python snippets and its commands."""
+"""What the README and the guides say is run: front matter, links, Python snippets and commands."""
 
 import os
 import re
@@ -16,13 +16,31 @@ from classifier.folder import EMBEDDED
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+#: The README first: what is run with small data is its first command of a kind.
+PAGES = [ROOT / "README.md", *sorted((ROOT / "examples").glob("*.md")), ROOT / "examples/data/README.md"]
+
 PAGE = "http://127.0.0.1:7860"
 
 needs_model = pytest.mark.skipif(not EMBEDDED.is_dir(), reason="the embedded model is not there")
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+    """The blocks of code of all pages, each once."""
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    return list(dict.fromkeys(re.findall(rf"^```{language}\n(.*?)^```", pages, flags=re.DOTALL | re.MULTILINE)))
+
+
+def prose(page: Path) -> str:
+    """A page without its code, which may hold brackets and number signs."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub and the Hub give to a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", prose(page), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 def run(arguments: list[str], **environment: str) -> str:
@@ -51,9 +69,19 @@ def test_front_matter_is_what_a_space_needs():
     assert matter["sdk_version"].startswith(requirement.split(">=")[1].split(",")[0])
 
 
-def test_every_linked_file_is_there():
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", README)
-    assert links and all((ROOT / link).exists() for link in links)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_linked_file_and_heading_is_there(page):
+    for link in re.findall(r"\]\((?!https?:)([^)]+)\)", prose(page)):
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_the_readme_leads_to_every_guide():
+    guides = {page for page in PAGES[1:] if page.name != "model_notes.md"}
+    links = re.findall(r"\]\((examples/[^)#]+\.md)", README)
+    assert guides == {ROOT / link for link in links}
 
 
 @needs_model
@@ -74,7 +102,7 @@ def test_http_snippets_run(code, page_url):
 
 def serving_commands() -> list[str]:
     lines = [line for code in blocks("bash") for line in code.replace("\\\n", " ").splitlines()]
-    return [line for line in lines if "python -m classifier" in line and PAGE not in line]
+    return list(dict.fromkeys(line for line in lines if "python -m classifier" in line and PAGE not in line))
 
 
 @needs_model
