@@ -18,6 +18,7 @@ from .hub import push
 from .predict import Classifier
 from .rows import open_rows
 from .settings import preset
+from .tasks import RESERVED_NAMES
 from .text_column import find_text_column
 from .trainer import Trainer
 from .uploads import Uploads
@@ -92,7 +93,7 @@ class Bench:
         if desk in DESKS:
             columns = {name: column for name, column in zip(DESKS[desk].task_names, slots, strict=False) if column}
         else:
-            columns = {_task_name(name): name for name in own}
+            columns = dict(zip(_task_names(own), own, strict=True))
         if not columns:
             raise ClassifierError("Choose the columns that hold the labels; each becomes a task.")
         table = self.uploads.keep(Path(file), columns)
@@ -222,10 +223,14 @@ def _columns(file: str) -> tuple[list[str], str | None]:
             return list(table.columns), None
 
 
-def _task_name(column: str) -> str:
-    """A column's name as that of a task, which is an identifier."""
-    name = "".join(character if character.isalnum() else "_" for character in column.strip()).lower()
-    return name if name.isidentifier() else f"task_{name}"
+def _task_names(columns: list[str]) -> list[str]:
+    """Names of columns as those of tasks: identifiers that are not taken, each but once."""
+    names: list[str] = []
+    for column in columns:
+        name = "".join(character if character.isalnum() else "_" for character in column.strip()).lower()
+        name = f"task_{name}" if not name.isidentifier() or name in RESERVED_NAMES else name
+        names.append(name if name not in names else f"{name}_{len(names) + 1}")
+    return names
 
 
 def _noticed(action: Callable[[], T]) -> T:

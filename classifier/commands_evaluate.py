@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from .commands_serve import AddCommand, add_model
+from .commands_serve import AddCommand, add_columns, add_model
 from .errors import ClassifierError
 
 
@@ -20,6 +20,7 @@ def add_commands(add: AddCommand) -> None:
     evaluate = add("evaluate", _evaluate, "Score a model on labelled messages.")
     add_model(evaluate)
     evaluate.add_argument("--data", metavar="FILE", help="labelled messages, one column per task")
+    add_columns(evaluate)
     evaluate.add_argument(
         "--backend",
         choices=("onnx-int8", "onnx-fp32"),
@@ -48,6 +49,7 @@ def add_commands(add: AddCommand) -> None:
     )
     calibrate.add_argument("--model", required=True, metavar="FOLDER", help="the model folder; its weights stay")
     calibrate.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
+    add_columns(calibrate)
     calibrate.add_argument(
         "--count", metavar="FILE", help="count automation against error on these instead of on two thirds of --data"
     )
@@ -86,13 +88,14 @@ def _evaluate(args: argparse.Namespace) -> None:
     from .slices import by_value, read_values
 
     classifier = Classifier.load(args.model, revision=args.revision, backend=args.backend)
-    examples = read_examples(args.data, classifier.tasks)
+    columns = dict(args.column or ())
+    examples = read_examples(args.data, classifier.tasks, columns=columns)
     values = read_values(args.data, args.by) if args.by else None
     found = evaluation_report(classifier, examples, seed=args.seed, noisy=args.noisy)
     if values:
         found["overall"]["by"] = {"column": args.by, "values": by_value(classifier, examples, values, seed=args.seed)}
     if args.against:
-        train = concatenate([read_examples(path, classifier.tasks) for path in args.against])
+        train = concatenate([read_examples(path, classifier.tasks, columns=columns) for path in args.against])
         found = with_baselines(found, classifier, examples, train, args.base)
     if args.report:
         write_report(args.report, found, classifier, examples)
@@ -125,8 +128,9 @@ def _calibrate(args: argparse.Namespace) -> None:
     from .folder import ModelFolder
 
     folder = ModelFolder.read(args.model)
-    examples = read_examples(args.data, folder.tasks)
-    counted = read_examples(args.count, folder.tasks) if args.count else None
+    columns = dict(args.column or ())
+    examples = read_examples(args.data, folder.tasks, columns=columns)
+    counted = read_examples(args.count, folder.tasks, columns=columns) if args.count else None
     if args.max_wrong is None and not budget.countable(folder.policy, counted or examples):
         found = calibrate_folder(args.model, examples)
     else:

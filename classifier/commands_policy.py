@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .commands_serve import AddCommand, add_model
+from .commands_serve import AddCommand, add_columns, add_model
 from .errors import ClassifierError
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def add_commands(add: AddCommand) -> None:
 
     automation = add("automation", _automation, "Show how many messages could be automatic at what error.")
     automation.add_argument("--data", required=True, metavar="FILE", help="labelled messages not used for training")
+    add_columns(automation)
     automation.add_argument("--max-wrong", type=float, metavar="SHARE", help="promise: greatest share of wrong answers")
     automation.add_argument("--confidence", type=float, default=0.95, metavar="SHARE", help="of the promise")
     automation.add_argument("--halves", type=int, metavar="N", help="choose on N random halves, count on the others")
@@ -129,7 +130,8 @@ def _automation(args: argparse.Namespace) -> None:
     from .predict import Classifier
 
     classifier = Classifier.load(args.model, revision=args.revision)
-    messages = labelled(classifier, read_examples(args.data, classifier.tasks))
+    examples = read_examples(args.data, classifier.tasks, columns=dict(args.column or ()))
+    messages = labelled(classifier, examples)
     curve = Curve.measure(classifier.policy, messages)
     report: dict[str, Any] = {"n": curve.n, "points": curve.points(args.confidence)}
     if args.halves and args.max_wrong:
@@ -190,9 +192,10 @@ def _text_column(table: Table, probabilities: str, chosen: str | None) -> str | 
     from .batch import ROUTE_COLUMNS
     from .text_column import TEXT_NAMES, find_text_column
 
-    first = next((cell for row in table.preview if (cell := row.cells[table.columns.index(probabilities)])), {})
+    at = table.columns.index(probabilities)
+    first: Any = next((row.cells[at] for row in table.preview if row.cells[at]), {})
     added = 2 * len(_json(first, table.name, 1)) + ROUTE_COLUMNS.index("probabilities")
-    before = table.columns[: max(0, table.columns.index(probabilities) - added)]
+    before = table.columns[: max(0, at - added)]
     if chosen is not None or before:
         return find_text_column(table.columns if chosen else before, table.preview, chosen, table.name)
     return next((name for known in TEXT_NAMES for name in table.columns if name.lower() == known), None)

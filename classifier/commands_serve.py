@@ -73,6 +73,21 @@ def add_commands(add: AddCommand) -> None:
     add_model(benchmark)
 
 
+def add_columns(parser: argparse.ArgumentParser) -> None:
+    """The option that says where text and labels stand, the same for every command on labelled messages."""
+    parser.add_argument(
+        "--column", type=pair, action="append", metavar="NAME=COLUMN", help="where text or a task stands in the files"
+    )
+
+
+def pair(text: str) -> tuple[str, str]:
+    """The two parts of NAME=VALUE; argparse shows the error."""
+    name, found, value = text.partition("=")
+    if not (name and found and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
+    return name, value
+
+
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The options that name a model, the same for every command."""
     parser.add_argument("--model", help="a model folder or a Hub repository owner/name; the embedded model by default")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+from pathlib import Path
 from typing import Any
 
-from .commands_serve import AddCommand, add_model
+from .commands_serve import AddCommand, add_columns, add_model, pair
 
 
 def add_commands(add: AddCommand) -> None:
@@ -36,12 +38,6 @@ def _behaviour(args: argparse.Namespace) -> None:
 
 
 def _add_train(train: argparse.ArgumentParser) -> None:
-    def pair(text: str) -> tuple[str, str]:
-        name, found, value = text.partition("=")
-        if not (name and found and value):
-            raise argparse.ArgumentTypeError(f"{text!r} is not of the form NAME=VALUE")
-        return name, value
-
     train.epilog = (
         "example: python -m classifier train --tasks support --data messages.csv --column text=message "
         "--base sentence-transformers/all-MiniLM-L6-v2 --out models/support. "
@@ -57,9 +53,7 @@ def _add_train(train: argparse.ArgumentParser) -> None:
     train.add_argument(
         "--data", nargs="+", metavar="PATH", help="CSV, Excel, JSON, JSON Lines or Parquet files, or Hub data sets"
     )
-    train.add_argument(
-        "--column", type=pair, action="append", metavar="NAME=COLUMN", help="where text or a task stands in --data"
-    )
+    add_columns(train)
     train.add_argument(
         "--aux", type=pair, action="append", metavar="NAME=PATH[:COLUMN]", help="auxiliary task, trained beside"
     )
@@ -107,17 +101,20 @@ def _train(args: argparse.Namespace) -> None:
 
     given = {key: value for key, value in vars(args).items() if value is not None}
     values = {key: given[key] for key in given.keys() & TrainSettings.model_fields.keys() - {"data", "aux", "noise"}}
+    named, filed = read_settings_file(args.config) if args.config else (None, {})
+    recipe = preset(args.preset or named or "ours")
+    columns = dict(args.column or ())
+    if columns:
+        values["columns"] = columns
     if args.data:
-        values["data"] = [{"path": path, "columns": dict(args.column or ())} for path in args.data]
+        values["data"] = [{"path": path, "columns": columns} for path in args.data]
     if args.aux:
-        parts = [(name, *value.partition(":")) for name, value in args.aux]
-        values["aux"] = [{"name": name, "path": path, "column": column or None} for name, path, _, column in parts]
+        values["aux"] = [{"name": name, **_path_and_column(value)} for name, value in args.aux]
     if args.noise is not None:
-        values["noise"] = {"rate": args.noise} if args.noise else None
+        values["noise"] = {**({**recipe, **filed}.get("noise") or {}), "rate": args.noise} if args.noise else None
     if args.spelling == "none":
         values["spelling"] = None
-    named, filed = read_settings_file(args.config) if args.config else (None, {})
-    settings = TrainSettings.build(preset(args.preset or named or "ours"), filed, values)
+    settings = TrainSettings.build(recipe, filed, values)
 
     if args.benchmark:
         _print_speed(settings, args.json)
@@ -144,6 +141,13 @@ def _train(args: argparse.Namespace) -> None:
         print(f"{name.replace('_', ', ')}: {part['n']} messages\n")
         print(scores_table({**part["tasks"], OVERALL: part["overall"]}), end="\n\n")
     print(f"The model is in {settings.out}, checkpoints, log and curves in {settings.run}.")
+
+
+def _path_and_column(value: str) -> dict[str, str | None]:
+    """The parts of PATH[:COLUMN]. One colon in the name of a Hub data set stands before its configuration."""
+    path, mark, column = value.rpartition(":")
+    whole = Path(value).is_file() or (not Path(path).is_file() and re.fullmatch(r"[\w.-]+/[\w.-]+:[\w.@-]+", value))
+    return {"path": value, "column": None} if whole or not mark else {"path": path, "column": column}
 
 
 def _print_speed(settings: Any, as_json: bool) -> None:

@@ -93,7 +93,11 @@ def check_data(settings: TrainSettings) -> DataCheck:
         read_examples(source.path, tasks, columns=source.columns, weight=source.weight, report=found)
         for source in settings.data
     ]
-    held_out = [read_examples(path, tasks) for path in (settings.validation, settings.dev) if path is not None]
+    held_out = [
+        read_examples(path, tasks, columns=settings.columns)
+        for path in (settings.validation, settings.dev)
+        if path is not None
+    ]
     train = deduplicate(concatenate(parts), held_out, found)
     if settings.validation is None:
         train, validation = split(train, tasks, settings.validation_share, seed=settings.seed)

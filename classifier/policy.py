@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
@@ -133,10 +134,13 @@ class Policy(Strict):
 
     @classmethod
     def for_tasks(cls, tasks: TaskSet) -> Policy:
-        """The policy that comes with a desk, or a plain one for task sets without their own."""
+        """The policy that comes with a desk, or a plain one for task sets without their own or with other labels."""
         path = Path(__file__).parent / "policies" / f"{tasks.name}.json"
         if path.is_file():
-            return cls.from_file(path)
+            own = cls.from_file(path)
+            with contextlib.suppress(ClassifierError):
+                own.check(tasks)
+                return own
         return cls(
             version=f"{tasks.name}-default",
             action_task=None,

@@ -63,8 +63,14 @@ def prepare(settings: TrainSettings) -> Prepared:
     further = tuple(task for task, _ in auxiliary)
     all_tasks = TaskSet(tasks.name, tasks.title, tasks.tasks + further, mood_task=tasks.mood_task)
 
+    unknown = settings.task_weights.keys() - set(all_tasks.task_names)
+    if unknown:
+        raise ClassifierError(
+            f"task_weights names {', '.join(sorted(unknown))}; expected tasks: {', '.join(all_tasks.task_names)}."
+        )
+
     def held_out(path: str) -> Examples:
-        return deduplicate(_widen(read_examples(path, tasks), all_tasks))
+        return deduplicate(_widen(read_examples(path, tasks, columns=settings.columns), all_tasks))
 
     parts = [
         read_examples(source.path, tasks, columns=source.columns, weight=source.weight, report=found)

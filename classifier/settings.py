@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from .errors import ClassifierError
 from .noise import NoiseSettings
@@ -21,7 +21,8 @@ class Source(_Strict):
     """A table of labelled messages.
 
     Attributes:
-        path: A file, or a Hub data set ``owner/name`` or ``owner/name:configuration``.
+        path: A file, or a Hub data set ``owner/name``, ``owner/name:configuration`` or
+            ``owner/name:configuration@split``.
         columns: ``text`` or a task to the column that holds it, where the names differ.
         weight: How much each row counts in the loss.
     """
@@ -54,6 +55,7 @@ class TrainSettings(_Strict):
         validation: A file to validate on, or None for a split of the data.
         dev: A file for calibration and the report, or None to use the validation split. Texts that stand in
             it are dropped from the training data.
+        columns: ``text`` or a task to the column of these two files that holds it, where the names differ.
         aux: Auxiliary tasks.
         unlabelled: Tables of further messages without labels, to learn the teachers' answers on.
         teachers: Trained model folders, or repositories on the Hub, with the same task set. Their mean answer
@@ -100,6 +102,7 @@ class TrainSettings(_Strict):
     data: tuple[Source, ...] = Field(min_length=1)
     validation: str | None = None
     dev: str | None = None
+    columns: dict[str, str] = {}
     aux: tuple[Auxiliary, ...] = ()
     unlabelled: tuple[str, ...] = ()
     teachers: tuple[str, ...] = ()
@@ -127,7 +130,7 @@ class TrainSettings(_Strict):
     class_weights: bool = False
     focal_gamma: float = Field(default=0.0, ge=0)
     r_drop: float = Field(default=0.0, ge=0)
-    task_weights: dict[str, float] = {}
+    task_weights: dict[str, Annotated[float, Field(ge=0)]] = {}
     aux_weight: float = Field(default=0.5, gt=0)
     noise: NoiseSettings | None = NoiseSettings()
     spelling: Literal["ar", "de", "en", "es", "eu", "fa", "fr", "it", "lv", "nl", "pt", "ru"] | None = "en"
@@ -136,6 +139,15 @@ class TrainSettings(_Strict):
     group_lengths: bool = True
     checkpoint_steps: int = Field(default=200, ge=1)
     report_to: tuple[str, ...] = ()
+
+    @field_validator("out")
+    @classmethod
+    def _is_a_folder_of_its_own(cls, out: Path) -> Path:
+        if out.name in ("", ".."):
+            raise ValueError(
+                f"{str(out)!r} is no folder of its own, and a finished model replaces the folder; name one"
+            )
+        return out
 
     @property
     def run(self) -> Path:

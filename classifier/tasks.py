@@ -10,8 +10,24 @@ from .errors import ClassifierError
 
 Tone = Literal["neutral", "good", "warn", "bad"]
 
-#: Keys of a result beside the task names; a task of such a name would overwrite one of them.
-RESERVED_NAMES = frozenset({"confidence", "probabilities", "route", "tokens", "truncated", "latency_ms", "model"})
+#: What the container of a model's heads, `torch.nn.ModuleDict`, calls its own.
+_OF_HEADS = """
+T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches eval
+extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu items keys load_state_dict
+modules mtia named_buffers named_children named_modules named_parameters parameters pop register_backward_hook
+register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook
+register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
+register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
+set_submodule share_memory state_dict to to_empty train training type update values xpu zero_grad
+"""
+
+#: Keys of a result, or of a row of a table, beside the task names, and the tensors of a model's graph.
+_OF_RESULTS = """
+confidence probabilities route tokens truncated latency_ms model text error input_ids attention_mask pooled
+"""
+
+#: Names that a task cannot have.
+RESERVED_NAMES = frozenset([*_OF_RESULTS.split(), *_OF_HEADS.split()])
 
 
 @dataclass(frozen=True)
@@ -31,8 +47,8 @@ class Label:
     tone: Tone = "neutral"
 
     def __post_init__(self) -> None:
-        if not self.name or self.name != self.name.strip():
-            raise ClassifierError(f"A label's name is {self.name!r}; give it a name without blanks around it.")
+        if not isinstance(self.name, str) or not self.name or self.name != self.name.strip():
+            raise ClassifierError(f"A label's name is {self.name!r}; expected a text without blanks around it.")
         if self.tone not in get_args(Tone):
             raise ClassifierError(f"Label {self.name!r} has the tone {self.tone!r}; use one of {get_args(Tone)}.")
 
@@ -59,10 +75,13 @@ class Task:
     unsure_below: float = 0.6
 
     def __post_init__(self) -> None:
-        if not self.name.isidentifier():
+        if not isinstance(self.name, str) or not self.name.isidentifier():
             raise ClassifierError(f"Task name {self.name!r} is not an identifier; use letters, digits and '_'.")
         if self.name in RESERVED_NAMES:
-            raise ClassifierError(f"Task name {self.name!r} is a key of every result; choose another name.")
+            raise ClassifierError(
+                f"Task name {self.name!r} is taken by the result or the libraries; choose another name, such as "
+                f"{'task_' + self.name!r}, and map it to the column (--column NAME=COLUMN)."
+            )
         if len(self.labels) < 2:
             raise ClassifierError(f"Task {self.name!r} has {len(self.labels)} label(s); it needs at least two.")
         repeated = sorted({name for name in self.label_names if self.label_names.count(name) > 1})

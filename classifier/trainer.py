@@ -211,16 +211,20 @@ class Trainer:
         rows = []
         for task in shared:
             known = np.flatnonzero(examples.labels[task.name] != MISSING)
+            if not len(known):
+                continue
             truth = [task.label_names[index] for index in examples.labels[task.name][known]]
             right = {
                 name: np.array([found[row][task.name] == label for row, label in zip(known, truth, strict=True)], float)
                 for name, found in answers.items()
             }
             difference = right["new"] - right["current"]
-            half = 1.96 * difference.std() / np.sqrt(max(len(known), 1))
+            half = 1.96 * difference.std() / np.sqrt(len(known))
             mean = float(difference.mean())
             accuracies = {name: float(values.mean()) for name, values in right.items()}
             rows.append({"task": task.name, "n": len(known), **accuracies, "interval": [mean - half, mean + half]})
+        if not rows:
+            raise ClassifierError("No message that was held out has a label of a task that both models answer.")
         return rows
 
     def wait(self) -> RunState:

@@ -2,6 +2,7 @@ import pytest
 
 from classifier.desks import DESKS, SUPPORT, desk
 from classifier.errors import ClassifierError
+from classifier.policy import Policy
 from classifier.tasks import RESERVED_NAMES, Label, Task, TaskSet
 
 YES_NO = (Label("yes"), Label("no"))
@@ -25,9 +26,22 @@ def test_the_support_desk_answers_the_contract():
 
 
 @pytest.mark.parametrize("name", sorted(RESERVED_NAMES))
-def test_a_task_cannot_take_a_key_of_the_result(name):
-    with pytest.raises(ClassifierError, match="key of every result"):
+def test_a_task_cannot_take_a_name_of_the_result_or_the_libraries(name):
+    with pytest.raises(ClassifierError, match=f"choose another name, such as 'task_{name}'"):
         Task(name, "?", YES_NO)
+    assert Task(f"task_{name}", "?", YES_NO)
+
+
+def test_every_name_that_heads_cannot_have_is_reserved():
+    torch = pytest.importorskip("torch")
+    own = {name for name in dir(torch.nn.ModuleDict()) if not name.startswith("_")}
+    assert own <= RESERVED_NAMES
+
+
+def test_a_desk_with_the_name_of_another_but_other_labels_gets_the_plain_policy():
+    other = TaskSet("support", "Mine", (Task("intent", "?", YES_NO),))
+    assert Policy.for_tasks(other).action_task is None
+    assert Policy.for_tasks(SUPPORT).action_task == "action"
 
 
 @pytest.mark.parametrize(
@@ -38,6 +52,8 @@ def test_a_task_cannot_take_a_key_of_the_result(name):
         (lambda: Task("t", "?", (Label("yes"), Label("yes"))), "yes more than once"),
         (lambda: Task("t", "?", YES_NO, unsure_below=1.5), "expected 0 to 1"),
         (lambda: Label(" yes"), "without blanks"),
+        (lambda: Label(5), "is 5; expected a text"),
+        (lambda: Task(5, "?", YES_NO), "Task name 5 is not an identifier"),
         (lambda: Label("yes", tone="loud"), "tone 'loud'"),
         (lambda: TaskSet("s", "S", ()), "no tasks"),
         (lambda: TaskSet("s", "S", (Task("t", "?", YES_NO),) * 2), "t more than once"),

@@ -18,6 +18,7 @@ from classifier import loop, train
 from classifier.batches import Epoch, plan, steps_per_epoch
 from classifier.card import MARK
 from classifier.checkpoint import Checkpoints, Progress, replace_folder
+from classifier.commands_train import _path_and_column
 from classifier.desks import SUPPORT
 from classifier.errors import ClassifierError
 from classifier.examples import MISSING, Examples
@@ -25,6 +26,7 @@ from classifier.logits import predict_logits
 from classifier.losses import MultiTaskLoss, class_weights, divergence
 from classifier.optim import make_optimizer, use_bf16
 from classifier.predict import Classifier
+from classifier.prepare import prepare
 from classifier.settings import PRESETS, TrainSettings, preset, read_settings_file
 from classifier.speed import flops, measure_training
 
@@ -356,6 +358,7 @@ def test_a_folder_of_something_else_is_never_replaced(world, tmp_path):
         (["--base", "./no/where"], "No encoder can be loaded"),
         (["--preset", "config9"], "choose one of config1"),
         (["--epochs", "-1"], "epochs: Input should be greater than or equal to 0"),
+        (["--out", "."], "'.' is no folder of its own"),
         (["--report-to", "nothing"], "nothing, which is not installed"),
         (["--max-tokens", "65"], "the encoder reads up to 64"),
         (["--batch-size", "2", "--accumulation", "3"], "cannot be cut into 3 parts"),
@@ -515,10 +518,48 @@ def test_presets_and_files_of_settings(tmp_path, world):
     named, values = read_settings_file(file)
     built = TrainSettings.build(preset(named), {"data": [{"path": "x"}], "base": "x", "out": "x"}, values)
     assert built.epochs == 7 and built.noise.rate == 0.2 and built.learning_rate == 3e-5
-    for content, says in (("lerning_rate: 1", "lerning_rate"), ("- a", "no mapping"), ("a: [", "as YAML")):
+    for content, says in (
+        ("lerning_rate: 1", "lerning_rate"),
+        ("task_weights: {mood: -1}", "task_weights.mood"),
+        ("- a", "no mapping"),
+        ("a: [", "as YAML"),
+    ):
         file.write_text(content)
         with pytest.raises(ClassifierError, match=says):
             TrainSettings.build(read_settings_file(file)[1], {"data": [{"path": "x"}], "base": "x", "out": "x"})
+
+
+def test_weights_of_unknown_tasks_are_refused(world, tmp_path):
+    with pytest.raises(ClassifierError, match="task_weights names moood; expected tasks: colour, mood"):
+        train.train(settings(world, tmp_path / "m", task_weights={"moood": 3.0}))
+
+
+def test_columns_are_mapped_in_held_out_files_too(world, tmp_path):
+    held_out = tmp_path / "held-out.csv"
+    held_out.write_text("message,colour\nmy order is blue,blue\nmy card is red,red\n")
+    chosen = settings(world, tmp_path / "m", validation=str(held_out), columns={"text": "message"})
+    assert len(prepare(chosen).validation) == 2
+    with pytest.raises(ClassifierError, match="has no column 'text'"):
+        prepare(settings(world, tmp_path / "m", validation=str(held_out)))
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "column"),
+    [
+        ("train.csv", "train.csv", None),
+        ("train.csv:intent", "train.csv", "intent"),
+        ("C:\\data\\train.csv:intent", "C:\\data\\train.csv", "intent"),
+        ("clinc/clinc_oos:plus", "clinc/clinc_oos:plus", None),
+        ("clinc/clinc_oos:plus@train", "clinc/clinc_oos:plus@train", None),
+        ("clinc/clinc_oos:plus:intent", "clinc/clinc_oos:plus", "intent"),
+        ("data/train.csv:intent", "data/train.csv", "intent"),
+    ],
+)
+def test_an_auxiliary_table_and_its_column_are_told_apart(tmp_path, monkeypatch, value, path, column):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/train.csv").write_text("text,intent\n")
+    assert _path_and_column(value) == {"path": path, "column": column}
 
 
 def test_progress_survives_a_checkpoint(tmp_path):

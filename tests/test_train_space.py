@@ -11,7 +11,7 @@ from conftest import make_model, make_tokenizer
 
 import train_space
 from classifier import headless, training_page, training_report
-from classifier.bench import OWN_MESSAGES, Bench
+from classifier.bench import OWN_MESSAGES, Bench, _task_names
 from classifier.datacheck import check_data, declare_tasks
 from classifier.desks import SUPPORT
 from classifier.errors import ClassifierError
@@ -259,6 +259,12 @@ def test_labels_of_ones_own_are_declared_from_columns(table, tmp_path):
     assert tasks.task("mood").label_names == ("angry", "calm", "frustrated")
     with pytest.raises(ClassifierError, match="80 different values"):
         declare_tasks(table, {"mood": "body"}, tmp_path / "tasks.json")
+
+
+def test_columns_become_tasks_whose_names_are_free_and_differ():
+    assert _task_names(["Type", "Sub-category", "Sub category", "2nd level", "text", "Größe"]) == [
+        "task_type", "sub_category", "sub_category_3", "task_2nd_level", "task_text", "größe"
+    ]  # fmt: skip
 
 
 # The page
