@@ -42,7 +42,7 @@ class _Graph:
     def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
         if isinstance(value, Tensor):
             value = value.detach().cpu().numpy()
-        name = f"/{name}"  # outputs bear the names of tasks, which have no such sign
+        name = name if "." in name else f"/{name}"  # a task may bear any name without signs
         if name not in self.constants:
             self.constants[name] = numpy_helper.from_array(np.array(value, dtype=dtype, order="C"), name)
         return name

@@ -150,6 +150,11 @@ def test_the_command_scores_a_folder_as_json(tiny_folder, tmp_path, capsys):
     assert found[OVERALL]["cost"]["costs"]["escalate_to_human"]["auto_resolve"] == 10
     assert main(["evaluate", "--model", str(tiny_folder), "--data", str(file)]) == 0
     assert "| intent | 2 |" in capsys.readouterr().out
+    file = tmp_path / "mapped.csv"
+    file.write_text("message,intent\nhelp,general_question\n")
+    mapped = ["evaluate", "--model", str(tiny_folder), "--data", str(file)]
+    assert main(mapped) == 2 and "map it with --column" in capsys.readouterr().err
+    assert main([*mapped, "--column", "text=message"]) == 0
 
 
 def test_the_float_file_is_scored_on_request(own_folder, tmp_path, capsys):

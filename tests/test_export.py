@@ -4,7 +4,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import WORDS, make_tokenizer
+from conftest import WORDS, make_model, make_tokenizer
 
 from classifier.__main__ import main
 from classifier.errors import ClassifierError
@@ -15,6 +15,7 @@ from classifier.int8 import Int8Scheme, quantise_blocks, quantise_columns, quant
 from classifier.observe import observe
 from classifier.quantise import layer_weights
 from classifier.schemes import SCHEMES, compare_schemes
+from classifier.tasks import Label, Task, TaskSet
 from classifier.verify import compare, verify
 
 
@@ -45,6 +46,17 @@ def test_the_float_graph_is_the_model_up_to_rounding(tiny_model, tokenizer, pool
     found = compare(build_onnx(tiny_model).SerializeToString(), tiny_model, [batch(tokenizer, messages(64))])
     for task in found.values():
         assert task["agreement"] == 1 and task["largest_difference"] < 1e-4
+
+
+def test_tasks_may_have_the_names_of_what_the_graph_holds(tokenizer):
+    labels = (Label("a"), Label("b"))
+    names = ("words", "first", "last", "heads", "large", "positions", "joined", "inner", "zero")
+    tasks = TaskSet("own", "Own", tuple(Task(name, "?", labels) for name in names))
+    model = make_model(tasks)
+    for pooling in ("mean", "first"):
+        model.config.pooling = pooling
+        found = compare(build_onnx(model).SerializeToString(), model, [batch(tokenizer, messages(20))])
+        assert set(found) == set(names)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "first"])

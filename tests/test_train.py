@@ -529,6 +529,25 @@ def test_presets_and_files_of_settings(tmp_path, world):
             TrainSettings.build(read_settings_file(file)[1], {"data": [{"path": "x"}], "base": "x", "out": "x"})
 
 
+def test_a_share_of_noise_leaves_its_strengths_as_they_are(monkeypatch, tmp_path):
+    from classifier.__main__ import main
+
+    built = []
+    monkeypatch.setattr("classifier.commands_train._print_speed", lambda settings, _json: built.append(settings))
+    words = ["train", "--benchmark", "--data", "x", "--base", "x", "--out", "x", "--noise"]
+    (tmp_path / "a.yaml").write_text("noise: {typos: 0.9}")
+    for further in (["0.5"], ["0.5", "--config", str(tmp_path / "a.yaml")], ["0"]):
+        assert main([*words, *further]) == 0
+    ours = preset("ours")["noise"]
+    assert (built[0].noise.rate, built[0].noise.typos, built[0].noise.strength) == (
+        0.5,
+        ours["typos"],
+        ours["strength"],
+    )
+    assert (built[1].noise.rate, built[1].noise.typos) == (0.5, 0.9)
+    assert built[2].noise is None
+
+
 def test_weights_of_unknown_tasks_are_refused(world, tmp_path):
     with pytest.raises(ClassifierError, match="task_weights names moood; expected tasks: colour, mood"):
         train.train(settings(world, tmp_path / "m", task_weights={"moood": 3.0}))
