@@ -40,15 +40,16 @@ REFRESH = 2.0
 WAITING_VISITORS = 100
 
 
-def build_demo(trainer: Trainer, *, sign_in: bool = False) -> gr.Blocks:
+def build_demo(trainer: Trainer, *, sign_in: bool = False, may_push: bool = True) -> gr.Blocks:
     """The page.
 
     Args:
         trainer: What trains.
         sign_in: Whether visitors must sign in to the Hub to start, stop and push, as on a Space. Otherwise the
             token of this machine pushes.
+        may_push: Whether the page pushes at all.
     """
-    bench = Bench(trainer, sign_in)
+    bench = Bench(trainer, sign_in, may_push)
     with gr.Blocks(title="Train a message classifier", analytics_enabled=False) as demo:
         gr.HTML(training_page.HEADER)
         if sign_in:
@@ -205,7 +206,10 @@ def launch(args: argparse.Namespace) -> None:
     """Serve the page until interrupted."""
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     trainer = Trainer(args.folder)
-    build_demo(trainer, sign_in=bool(os.environ.get("SPACE_ID"))).launch(
+    sign_in = bool(os.environ.get("SPACE_ID"))
+    host = args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
+    alone = host in ("127.0.0.1", "localhost", "::1") and not os.environ.get("GRADIO_SHARE")
+    build_demo(trainer, sign_in=sign_in, may_push=sign_in or alone).launch(
         theme=THEME,
         css_paths=[PAGE_FILES / "page.css", PAGE_FILES / "training_page.css"],
         show_error=False,

@@ -27,10 +27,7 @@ T = TypeVar("T")
 
 #: The messages that come with the project, by desk.
 OWN_MESSAGES = {
-    "support": tuple(
-        Path(__file__).parents[1] / "examples" / "data" / f"support{part}.jsonl"
-        for part in ("", "_more", "_danger", "_posts", "_borders", "_manners", "_tweets")
-    )
+    name: tuple(sorted((Path(__file__).parents[1] / "examples" / "data").glob(f"{name}*.jsonl"))) for name in DESKS
 }
 
 #: Tasks of a desk that columns can be chosen for.
@@ -46,10 +43,11 @@ class Bench:
     Args:
         trainer: What trains.
         sign_in: Whether visitors must sign in to the Hub, as on a Space. Otherwise this machine's token pushes.
+        may_push: Whether the page pushes at all. Where others reach it without signing in, it must not.
     """
 
-    def __init__(self, trainer: Trainer, sign_in: bool) -> None:
-        self.trainer, self.sign_in = trainer, sign_in
+    def __init__(self, trainer: Trainer, sign_in: bool, may_push: bool = True) -> None:
+        self.trainer, self.sign_in, self.may_push = trainer, sign_in, may_push
         self.uploads = Uploads(trainer.folder / "uploads")
 
     def columns(self, file: str | None, desk: str) -> list[Any]:
@@ -172,6 +170,11 @@ class Bench:
 
         def run() -> str:
             self._owner(profile)
+            if not self.may_push:
+                raise ClassifierError(
+                    "Others reach this page without signing in, and it would push with this machine's account. Push "
+                    "with `python -m classifier push`, or start the page on 127.0.0.1."
+                )
             if self.trainer.state().phase != "done":
                 raise ClassifierError("There is no finished model yet; train one first.")
             key = token.token if self.sign_in and token is not None else None

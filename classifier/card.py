@@ -45,18 +45,19 @@ def model_card(folder: ModelFolder, repo: str, license: str | None = None, notes
         notes: Markdown for what no report knows, put before the limits.
     """
     report = read_json(folder.path / REPORT) if (folder.path / REPORT).is_file() else {}
+    count = len(folder.tasks.tasks)
     sections = [
         f"---\n{_metadata(folder, report, repo, license)}\n---",
         MARK,
         f"# {folder.tasks.title}: {', '.join(folder.tasks.task_names)}",
-        f"One DistilBERT encoder with one small head per task answers {len(folder.tasks.tasks)} question(s) about a "
+        f"One DistilBERT encoder with one small head per task answers {count} question{'s' * (count != 1)} about a "
         "message in a single pass, with calibrated probabilities.",
         "\n".join(_labels(folder, report)),
         _usage(folder, repo),
         "\n".join(_results(report)),
         "\n".join(_training(folder, report)),
         notes.strip(),
-        "\n".join(_limits(folder)),
+        "\n".join(_limits(folder, report)),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -80,7 +81,7 @@ def _metadata(folder: ModelFolder, report: Mapping[str, Any], repo: str, license
     ]
     settings = _settings(report)
     data = ModelCardData(
-        language="en",
+        language=settings.get("spelling", "en"),
         license=license,
         base_model=settings["base"] if _on_hub(settings.get("base")) else None,
         datasets=[name for name in _sources(settings) if _on_hub(name)] or None,
@@ -187,8 +188,10 @@ def _training(folder: ModelFolder, report: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"- {name}: {value}" for name, value in known.items())
 
 
-def _limits(folder: ModelFolder) -> Iterator[str]:
+def _limits(folder: ModelFolder, report: Mapping[str, Any]) -> Iterator[str]:
     yield "## Limits\n"
     yield f"- Reads the first {folder.max_tokens} tokens of a message; the result says when one was cut."
     yield "- Probabilities are estimates. Let people check what is costly to get wrong."
-    yield "- Trained on English messages; other languages were not measured."
+    language = _settings(report).get("spelling", "en")
+    named = f"the language `{language}`" if language else "one language"
+    yield f"- Trained on messages in {named}; others were not tried."

@@ -159,7 +159,7 @@ def _calibrate(args: argparse.Namespace) -> None:
 
 def _export(args: argparse.Namespace) -> None:
     from .export import export_folder
-    from .verify import read_texts
+    from .rows import read_texts
 
     proof = [text for file in args.data for text in read_texts(file)]
     if args.schemes:

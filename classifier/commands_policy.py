@@ -78,8 +78,9 @@ def _explain(args: argparse.Namespace) -> None:
 
 def _report_explanations(args: argparse.Namespace, classifier: Classifier) -> None:
     from .faithful import WORDS, faithfulness, latency
+    from .rows import read_texts
 
-    texts = [classifier.part_read(text) for text in _texts(args.report) if len(text.split()) > 1]
+    texts = [classifier.part_read(text) for text in read_texts(args.report) if len(text.split()) > 1]
     long = [text for text in texts if len(text.split()) >= WORDS][: args.messages]
     texts = texts[:: max(1, len(texts) // args.messages)][: args.messages]
     speed = latency(long, classifier.probabilities, classifier.policy) if long else None
@@ -150,14 +151,6 @@ def _automation(args: argparse.Namespace) -> None:
         print("\n".join(f"{name:>12} {value:g}" for name, value in report["halves"].items()))
     if "choice" in report:
         print(f"\n{choice}")
-
-
-def _texts(path: str) -> list[str]:
-    from .rows import open_table
-
-    with open_table(path) as table:
-        at = table.columns.index(table.text_column)
-        return [str(row.cells[at]) for row in table if not row.error]
 
 
 def _earlier_results(path: str, text_column: str | None) -> Iterator[tuple[int, str, dict[str, Any], str]]:

@@ -75,6 +75,13 @@ def _packed(values: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, bytes]
     packed: dict[str, Any] = json.loads(settings.model_dump_json())
     files: dict[str, bytes] = {}
 
+    local = [name for key in ("teachers", "unlabelled") for name in packed[key] if Path(name).exists()]
+    if local:
+        raise ClassifierError(
+            f"A Job gets no local teachers or unlabelled messages ({', '.join(local)}); push them to the Hub and give "
+            "their names, or train here with --headless."
+        )
+
     def pack(name: str) -> str:
         path = Path(name)
         if path.is_file():

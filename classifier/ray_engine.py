@@ -179,8 +179,9 @@ def _shipped(classifier: Classifier) -> dict[str, Any]:
 
     folder = classifier.folder.path
     onnx, _ = classifier.folder.onnx_file(classifier.model["backend"])
-    paths = [folder / name for name in (CONFIG, TOKENIZER, WORDS, CALIBRATION, POLICY)] + [onnx]
+    paths = [folder / name for name in (CONFIG, TOKENIZER, WORDS, CALIBRATION)] + [onnx]
     files = {str(path.relative_to(folder)): path.read_bytes() for path in paths if path.is_file()}
+    files[POLICY] = json.dumps(classifier.policy.to_dict()).encode()  # the one in force, see `use_policy`
     return {"files": ray.put(files), "model": dict(classifier.model)}
 
 

@@ -136,6 +136,17 @@ def open_table(
     return table
 
 
+def read_texts(source: Any) -> list[str]:
+    """All messages of a table in memory; rows that cannot be read are left out. Raises as `open_table`.
+
+    Args:
+        source: As for `open_table`.
+    """
+    with open_table(source) as table:
+        at = table.columns.index(table.text_column)
+        return [row.cells[at] for row in table if not row.error]
+
+
 def open_rows(
     source: Any,
     *,

@@ -114,7 +114,8 @@ def fit(
         write_json(settings.run / "run.json", identity)
         write_json(settings.run / "data.json", prepared.report)
     bf16 = use_bf16(settings.precision, accelerator.device)
-    taught = teach(prepared.train, settings.teachers, prepared.tasks, device=accelerator.device, bf16=bf16)
+    teachers = settings.teachers if settings.epochs else ()  # nothing is learned from them without an epoch
+    taught = teach(prepared.train, teachers, prepared.tasks, device=accelerator.device, bf16=bf16)
     accelerator.wait_for_everyone()
     accelerator.init_trackers("classifier", config={key: str(value) for key, value in identity["settings"].items()})
     loop = Loop(settings, prepared.tasks, model, loss, tokenizer, taught, prepared.validation, accelerator)

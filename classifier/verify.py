@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,22 +63,6 @@ def verify(
             f"{bar:.1%} are needed). Give samples that are nearer to the messages, or serve the float file."
         )
     return {"n": len(texts), "megabytes": round(Path(file).stat().st_size / 1e6, 2), "tasks": found}
-
-
-def read_texts(path: str | Path) -> list[str]:
-    """The messages of a JSON Lines file, labelled or not; a ``.gz`` file is unpacked.
-
-    Raises:
-        ClassifierError: The file cannot be read, or a row has no ``text``.
-    """
-    opened = gzip.open if str(path).endswith(".gz") else open
-    try:
-        with opened(path, "rt", encoding="utf-8") as file:
-            return [json.loads(line)["text"] for line in file]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ClassifierError(
-            f"{str(path)!r} cannot be read as messages ({error!r}); expected JSON Lines with a 'text' in each row."
-        ) from None
 
 
 def compare(

@@ -205,9 +205,9 @@ def test_the_command_exports_and_proves(own_folder, tmp_path, capsys, monkeypatc
 
 def test_a_file_that_holds_no_messages_is_a_clear_error(own_folder, tmp_path, capsys):
     file = tmp_path / "bad.jsonl"
-    file.write_text('{"message": "help"}\n')
+    file.write_text('{"number": 5}\n')
     assert main(["export", "--model", str(own_folder), "--samples", str(file), "--data", str(file)]) == 2
-    assert "expected JSON Lines with a 'text'" in capsys.readouterr().err
+    assert "No column of 'bad.jsonl' holds texts" in capsys.readouterr().err
 
 
 def test_blocks_keep_each_weight_within_half_a_step():

@@ -3,6 +3,7 @@ import json
 import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import pytest
@@ -372,6 +373,31 @@ def test_visitors_of_a_space_must_sign_in(tmp_path):
             action()
 
 
+@pytest.mark.parametrize(
+    ("host", "environment", "may_push"),
+    [
+        (None, {}, True),
+        ("127.0.0.1", {}, True),
+        ("0.0.0.0", {}, False),
+        (None, {"GRADIO_SERVER_NAME": "0.0.0.0"}, False),
+        (None, {"GRADIO_SHARE": "True"}, False),
+        (None, {"GRADIO_SERVER_NAME": "0.0.0.0", "SPACE_ID": "ann/space"}, True),  # visitors sign in
+    ],
+)
+def test_nobody_else_pushes_with_the_account_of_this_machine(tmp_path, monkeypatch, host, environment, may_push):
+    for name in ("GRADIO_SERVER_NAME", "GRADIO_SHARE", "SPACE_ID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    asked = []
+    page = SimpleNamespace(launch=lambda **_: None)
+    monkeypatch.setattr(train_space, "build_demo", lambda _, **options: asked.append(options) or page)
+    assert not train_space.main(["--folder", str(tmp_path), *(["--host", host] if host else [])])
+    assert asked[0]["may_push"] is may_push
+    with pytest.raises(gr.Error, match="no finished model" if may_push else "would push with this machine's account"):
+        Bench(Trainer(tmp_path), sign_in=False, may_push=may_push).push("ann/new", True, None, None)
+
+
 def test_without_a_run_there_is_nothing_to_push(tmp_path):
     ann = gr.OAuthProfile({"name": "Ann", "preferred_username": "ann", "profile": "", "picture": ""})
     with pytest.raises(gr.Error, match="no finished model"):
@@ -436,6 +462,16 @@ def test_a_job_brings_code_settings_and_data_and_its_log_is_followed(hub, values
     assert "--push" in job["command"] and "torch>=2.6" in job["command"]
     printed = capsys.readouterr()
     assert "step 1 of 2" in printed.err and "hf_write" not in printed.err
+
+
+@pytest.mark.parametrize("key", ["teachers", "unlabelled"])
+def test_a_job_is_refused_what_it_would_not_get(hub, values, tmp_path, key):
+    (tmp_path / "own").mkdir()
+    config = tmp_path / "train.yaml"
+    config.write_text(yaml.safe_dump({**values, "teachers": ["ann/big"], key: [str(tmp_path / "own")]}))
+    with pytest.raises(ClassifierError, match="gets no local teachers or unlabelled messages"):
+        submit("t4-small", settings_from(config), "ann/new")
+    assert not hub.jobs
 
 
 def test_a_job_that_fails_says_so(hub, values, tmp_path):
