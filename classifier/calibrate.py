@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 from scipy.special import softmax
 
 from .errors import ClassifierError
@@ -140,19 +141,12 @@ def served_logits(classifier: Classifier, texts: list[str]) -> dict[str, NDArray
 
 
 def _fit(logits: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    """The temperature of least negative log-likelihood, by golden-section search over its logarithm.
+    """The temperature of least negative log-likelihood, by Brent's method over its logarithm.
 
     The likelihood has one peak over the inverse temperature, so no start value is needed.
     """
-    golden = (np.sqrt(5) - 1) / 2
-    low, high = np.log(_RANGE)
-    for _ in range(40):
-        left, right = high - golden * (high - low), low + golden * (high - low)
-        if _loss(logits, truth, np.exp(left)) <= _loss(logits, truth, np.exp(right)):
-            high = right
-        else:
-            low = left
-    return float(np.exp((low + high) / 2))
+    found = minimize_scalar(lambda value: _loss(logits, truth, np.exp(value)), bounds=np.log(_RANGE), method="bounded")
+    return float(np.exp(found.x))
 
 
 def _loss(logits: NDArray[np.float64], truth: NDArray[np.int64], temperature: float) -> float:

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from .data import read_examples
-from .desks import desk
 from .errors import ClassifierError
 from .estimates import CHARACTERS_PER_TOKEN
 from .examples import MISSING, DataReport, Examples, concatenate, deduplicate, describe
-from .folder import read_json, write_json
+from .folder import write_json
+from .prepare import read_task_set
 from .settings import TrainSettings
 from .splits import split
 from .tables import read_table
@@ -47,11 +47,6 @@ class DataCheck:
     found: DataReport
     summary: Mapping[str, Any]
     warnings: tuple[str, ...]
-
-
-def read_tasks(name: str) -> TaskSet:
-    """A desk's task set, or one from a JSON file; raises ClassifierError when there is none."""
-    return TaskSet.from_dict(read_json(Path(name))) if name.endswith(".json") else desk(name)
 
 
 def declare_tasks(path: str | Path, columns: Mapping[str, str], out: Path) -> TaskSet:
@@ -88,7 +83,7 @@ def check_data(settings: TrainSettings) -> DataCheck:
     Raises:
         ClassifierError: The data cannot be read or split; the message says why.
     """
-    tasks, found = read_tasks(settings.tasks), DataReport()
+    tasks, found = read_task_set(settings.tasks), DataReport()
     parts = [
         read_examples(source.path, tasks, columns=source.columns, weight=source.weight, report=found)
         for source in settings.data

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from .baselines import baselines
 from .calibrate import fit_temperatures
@@ -138,7 +139,9 @@ def run_standard(
     temperatures = fit_temperatures(logits["validation"], standard.validation.labels)
     only_intent = replace(tasks, tasks=tasks.tasks[:1])
     scored = evaluate(
-        {"intent": _softmax(logits["test"]["intent"] / temperatures["intent"])}, standard.test.labels, only_intent
+        {"intent": softmax(logits["test"]["intent"] / temperatures["intent"], axis=1)},
+        standard.test.labels,
+        only_intent,
     )
     others = {
         baseline: evaluate(found, standard.test.labels, only_intent)["intent"]
@@ -178,11 +181,6 @@ def _outliers(
 
 def _brief(scores: Mapping[str, Any]) -> dict[str, Any]:
     return {key: scores[key] for key in ("accuracy", "interval", "macro_f1", "ece", "n")}
-
-
-def _softmax(logits: NDArray[Any]) -> NDArray[np.float64]:
-    shares = np.exp(logits - logits.max(1, keepdims=True), dtype=np.float64)
-    return shares / shares.sum(1, keepdims=True)
 
 
 def standard_table(found: Mapping[str, Any]) -> str:

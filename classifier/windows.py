@@ -26,7 +26,7 @@ BATCH_TOKENS = 512
 
 #: Characters of a message that are looked at, per token of the model's limit. A word of over 100
 #: characters is one unknown token for BERT's tokenizer, so no token that counts is lost.
-CHARACTERS_PER_TOKEN = 100
+MOST_CHARACTERS_PER_TOKEN = 100
 
 #: [CLS] and [SEP], which every encoding has.
 SPECIAL_TOKENS = 2
@@ -88,7 +88,7 @@ class Reader:
             raise ClassifierError(f"The tokenizer {str(path)!r} cannot be read: {error}.") from None
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_tokens)
-        self._limit = max_tokens * CHARACTERS_PER_TOKEN
+        self._limit = max_tokens * MOST_CHARACTERS_PER_TOKEN
         self._spelling, words = Spelling(), folder / WORDS
         if words.is_file():
             # What lies behind so many words is not read.
