@@ -33,7 +33,9 @@ def add_commands(add: AddCommand) -> None:
 
     deploy = add("deploy", _deploy, "Create or update a Space; only shows what it would do, unless --yes is given.")
     deploy.add_argument("space", help="the Space, owner/name; made if it is not there")
-    deploy.add_argument("--model", help="the model that the Space serves, a Hub repository owner/name")
+    deploy.add_argument(
+        "--model", help="what it serves, a Hub repository owner/name; the embedded model by default"
+    )
     deploy.add_argument("--revision", help="commit, tag or branch of the model, pinned as it is now")
     deploy.add_argument("--training", action="store_true", help="deploy the training Space instead of the app")
     deploy.add_argument(
@@ -82,8 +84,10 @@ def _pull(args: argparse.Namespace) -> None:
 def _deploy(args: argparse.Namespace) -> None:
     from . import deploy
 
-    if args.training == (args.model is not None):
+    if args.training and args.model is not None:
         raise ClassifierError("Give either --model owner/name, for the app, or --training.")
+    if args.revision is not None and args.model is None:
+        raise ClassifierError("--revision is of a model; give --model owner/name, too.")
     wrong = [text for text in args.variable if "=" not in text]
     if wrong:
         raise ClassifierError(f"The variable {wrong[0]!r} has no value; expected NAME=VALUE.")

@@ -49,7 +49,7 @@ class SpacePlan:
 
 def plan_app(
     space: str,
-    model: str,
+    model: str | None = None,
     *,
     revision: str | None = None,
     variables: Mapping[str, str] | None = None,
@@ -61,7 +61,7 @@ def plan_app(
 
     Args:
         space: Name of the Space, owner/name.
-        model: Name of the model's repository, owner/name.
+        model: Name of the model's repository, owner/name; the embedded model if None.
         revision: Commit, tag or branch of the model; its default branch if None.
         variables: Further variables.
         secrets: Names of secrets.
@@ -72,16 +72,20 @@ def plan_app(
         ClassifierError: A name is wrong, there is no such model, or this is not a checkout with app.py.
     """
     check_name(space)
-    check_name(model)
-    with explained(f"find {model}"):
-        info = HfApi().model_info(model, revision=revision)
+    named, lines, of_model = "the one that comes with the package", [], {}
+    if model is not None:
+        check_name(model)
+        with explained(f"find {model}"):
+            info = HfApi().model_info(model, revision=revision)
+        named = f"[{model}](https://huggingface.co/{model}/tree/{info.sha}), at commit `{info.sha}`"
+        of_model = {"MODEL_ID": model, "MODEL_REVISION": str(info.sha)}
+        lines.append(f"models:\n  - {model}\n")
+        if not info.private:  # the build of a Space cannot read private models
+            wanted = sorted(sibling.rfilename for sibling in info.siblings or () if _served(sibling.rfilename))
+            lines.append(f"preload_from_hub:\n  - {model} {','.join(wanted)} {info.sha}\n")
     readme = (TEMPLATES / "app_space.md").read_text(encoding="utf-8")
-    readme = readme.format(gradio=version("gradio"), model=model, commit=info.sha)
-    lines = [f"models:\n  - {model}"]
-    if not info.private:  # the build of a Space cannot read private models
-        wanted = ",".join(sorted(sibling.rfilename for sibling in info.siblings or () if _served(sibling.rfilename)))
-        lines.append(f"preload_from_hub:\n  - {model} {wanted} {info.sha}")
-    readme = readme.replace("license: apache-2.0\n", "license: apache-2.0\n" + "".join(f"{line}\n" for line in lines))
+    readme = readme.format(gradio=version("gradio"), model=named)
+    readme = readme.replace("license: apache-2.0\n", "".join(["license: apache-2.0\n", *lines]))
     return SpacePlan(
         space,
         {
@@ -89,7 +93,7 @@ def plan_app(
             "requirements.txt": _read(ROOT / "requirements.txt"),
             CARD: readme.encode(),
         },
-        {"MODEL_ID": model, "MODEL_REVISION": str(info.sha), **(variables or {})},
+        {**of_model, **(variables or {})},
         secrets,
         hardware,
         private,

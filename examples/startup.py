@@ -5,6 +5,7 @@ Prints the wall time and, after 100 answers, the peak of resident memory. Unix o
 
 from __future__ import annotations
 
+import argparse
 import resource
 import socket
 import subprocess
@@ -51,4 +52,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     main()

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from conftest import make_model, make_tokenizer
 
+from classifier.__main__ import main
 from classifier.deploy import ROOT, apply, describe, existing_files, plan_app, plan_training
 from classifier.errors import ClassifierError
 from classifier.hub import push
@@ -53,6 +54,14 @@ def test_the_space_serves_the_model_at_the_commit_of_today(hub, model):
     name, files, commit = matter["preload_from_hub"][0].split()
     assert (name, commit) == (MODEL, model)
     assert "onnx/model_int8.onnx" in files.split(",") and "model.safetensors" not in files
+
+
+def test_without_a_model_the_space_serves_the_embedded_one(hub, capsys):
+    plan = plan_app(SPACE)
+    assert plan.variables == {} and "classifier/default_model/onnx/model_int8.onnx" in plan.files
+    assert not {"models", "preload_from_hub"} & front_matter(plan.files["README.md"]).keys()
+    assert main(["deploy", SPACE]) == 0 and "app.py" in capsys.readouterr().out
+    assert main(["deploy", SPACE, "--revision", "main"]) == 2 and "give --model" in capsys.readouterr().err
 
 
 def test_a_private_model_is_not_preloaded(hub, own_folder):
@@ -136,7 +145,7 @@ def test_the_command_only_shows_unless_told_otherwise(hub, model, tmp_path):
     assert ("space", SPACE) not in hub.repos
     done = deploy("--model", MODEL, "--yes")
     assert done.stdout.strip() == f"{hub.url}/spaces/{SPACE}", done.stderr
-    assert deploy().returncode == 2
+    assert deploy("--training", "--model", MODEL).returncode == 2
 
 
 #: Refuses what a serving Space does not have, as a fresh machine would.
