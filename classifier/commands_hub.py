@@ -33,9 +33,7 @@ def add_commands(add: AddCommand) -> None:
 
     deploy = add("deploy", _deploy, "Create or update a Space; only shows what it would do, unless --yes is given.")
     deploy.add_argument("space", help="the Space, owner/name; made if it is not there")
-    deploy.add_argument(
-        "--model", help="what it serves, a Hub repository owner/name; the embedded model by default"
-    )
+    deploy.add_argument("--model", help="what it serves, a Hub repository owner/name; the embedded model by default")
     deploy.add_argument("--revision", help="commit, tag or branch of the model, pinned as it is now")
     deploy.add_argument("--training", action="store_true", help="deploy the training Space instead of the app")
     deploy.add_argument(

@@ -18,13 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import psutil
 import yaml
 
+from .comparison import compare_models
 from .data import read_examples
 from .errors import ClassifierError
-from .examples import MISSING
 from .folder import REPORT, read_json, write_json
 from .predict import Classifier
 from .settings import TrainSettings
@@ -187,11 +186,10 @@ class Trainer:
             current: The other model.
 
         Returns:
-            Per task that both answer with the same labels: ``n``, accuracies ``current`` and ``new``, and the
-            95 % ``interval`` of their paired difference.
+            What `compare_models` finds.
 
         Raises:
-            ClassifierError: No model is finished, nothing was held out in a file, or the models share no task.
+            ClassifierError: No model is finished, nothing was held out in a file, or there is nothing to compare.
         """
         state = self.state()
         if state.phase != "done" or state.settings is None:
@@ -199,33 +197,8 @@ class Trainer:
         if state.settings.validation is None:
             raise ClassifierError("This run held out no file of messages; give one as `validation`.")
         new = Classifier.load(self.model)
-        labels = {task.name: set(task.label_names) for task in current.tasks.tasks}
-        shared = [task for task in new.tasks.tasks if labels.get(task.name) == set(task.label_names)]
-        if not shared:
-            raise ClassifierError("The current model answers other tasks; there is nothing to compare.")
-        examples = read_examples(state.settings.validation, new.tasks)
-        answers = {
-            name: [result.labels for result in model.classify_many(examples.texts)]
-            for name, model in {"current": current, "new": new}.items()
-        }
-        rows = []
-        for task in shared:
-            known = np.flatnonzero(examples.labels[task.name] != MISSING)
-            if not len(known):
-                continue
-            truth = [task.label_names[index] for index in examples.labels[task.name][known]]
-            right = {
-                name: np.array([found[row][task.name] == label for row, label in zip(known, truth, strict=True)], float)
-                for name, found in answers.items()
-            }
-            difference = right["new"] - right["current"]
-            half = 1.96 * difference.std() / np.sqrt(len(known))
-            mean = float(difference.mean())
-            accuracies = {name: float(values.mean()) for name, values in right.items()}
-            rows.append({"task": task.name, "n": len(known), **accuracies, "interval": [mean - half, mean + half]})
-        if not rows:
-            raise ClassifierError("No message that was held out has a label of a task that both models answer.")
-        return rows
+        held_out = read_examples(state.settings.validation, new.tasks, columns=state.settings.columns)
+        return compare_models(new, current, held_out)
 
     def wait(self) -> RunState:
         """Wait for the end of a run that this process started.
