@@ -9,7 +9,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
-from .folder import CARD, REPORT, ModelFolder, read_json
+from .folder import CARD, REPORT, WEIGHTS, ModelFolder, read_json
 from .sources import ENDINGS
 
 #: Stands in generated cards. A README.md without it was written by hand and is left alone.
@@ -138,6 +138,10 @@ def _labels(folder: ModelFolder, report: Mapping[str, Any]) -> Iterator[str]:
 def _usage(folder: ModelFolder, repo: str) -> str:
     message = (folder.tasks.examples or ("Hello, could you help me, please?",))[0]
     template = (Path(__file__).parent / "templates/usage.md").read_text(encoding="utf-8").strip()
+    ways = template.split("\n\nWith ")
+    if not (folder.path / WEIGHTS).is_file():  # as in the embedded folder
+        ways = [way for way in ways if not way.startswith("transformers")]
+    template = "\n\nWith ".join(ways)
     return template.replace("{repo}", repo).replace("{message}", message.replace("\\", "\\\\").replace('"', '\\"'))
 
 

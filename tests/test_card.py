@@ -117,6 +117,14 @@ def test_what_the_report_says_of_data_and_int8_stands_in_the_card(own_folder):
     assert "fitted on the validation messages" in card
 
 
+def test_a_folder_without_weights_is_not_said_to_have_them(own_folder):
+    assert "With transformers alone" in model_card(ModelFolder.read(own_folder), "ann/desk")
+    (own_folder / "model.safetensors").unlink()
+    card = model_card(ModelFolder.read(own_folder), "ann/desk")
+    assert "With transformers alone" not in card and "model.safetensors" not in card
+    assert "With the package" in card and "With ONNX Runtime alone" in card
+
+
 def test_notes_stand_in_the_card(hub, own_folder, tmp_path):
     notes = tmp_path / "notes.md"
     notes.write_text("## Data\n\nWritten by us.\n")
