@@ -23,8 +23,9 @@ from classifier.predict import Classifier
 
 ROOT = Path(__file__).parents[1]
 
-#: Shares that the embedded model reaches; raise them with the model, never lower them.
-FLOORS = {"safety": 0.97, "behaviour": 0.96, "bias": 0.97}
+#: Shares that the embedded model reaches, less a case of each, since int8 differs a little between processors (all 139
+#: cases of behaviour pass where it was made). Raise them with the model, never lower them.
+FLOORS = {"safety": 0.975, "behaviour": 0.99, "bias": 0.98}
 
 
 def texts_of_training() -> set[str]:
