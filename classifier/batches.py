@@ -123,11 +123,6 @@ def plan(lengths: Sequence[int], size: int, seed: str, group_lengths: bool) -> l
     return batches
 
 
-def steps_per_epoch(rows: int, size: int) -> int:
-    """How many batches `plan` makes of so many rows."""
-    return max(rows // size, 1)
-
-
 def load_tokenizer(base: str, revision: str, max_tokens: int) -> Tokenizer:
     """The tokenizer of an encoder, set to truncate.
 

@@ -10,14 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from .data import read_examples
 from .errors import ClassifierError
 from .estimates import CHARACTERS_PER_TOKEN
-from .examples import MISSING, DataReport, Examples, concatenate, deduplicate, describe
+from .examples import MISSING, DataReport, Examples
 from .folder import write_json
-from .prepare import read_task_set
+from .prepare import prepare
 from .settings import TrainSettings
-from .splits import split
 from .tables import read_table
 from .tasks import Label, Task, TaskSet
 
@@ -78,28 +76,15 @@ def declare_tasks(path: str | Path, columns: Mapping[str, str], out: Path) -> Ta
 
 
 def check_data(settings: TrainSettings) -> DataCheck:
-    """Read, clean and split the data as training would.
+    """Read, clean and split the data just as training would.
 
     Raises:
-        ClassifierError: The data cannot be read or split; the message says why.
+        ClassifierError: As `prepare`.
     """
-    tasks, found = read_task_set(settings.tasks), DataReport()
-    parts = [
-        read_examples(source.path, tasks, columns=source.columns, weight=source.weight, report=found)
-        for source in settings.data
-    ]
-    held_out = [
-        read_examples(path, tasks, columns=settings.columns)
-        for path in (settings.validation, settings.dev)
-        if path is not None
-    ]
-    train = deduplicate(concatenate(parts), held_out, found)
-    if settings.validation is None:
-        train, validation = split(train, tasks, settings.validation_share, seed=settings.seed)
-    else:
-        validation = deduplicate(held_out[0])
-    summary = describe(train, tasks)
-    return DataCheck(tasks, train, validation, found, summary, tuple(_warnings(train, tasks, found, settings)))
+    data = prepare(settings)
+    found = DataReport(**data.report["found"])
+    warnings = tuple(_warnings(data.train, data.tasks, found, settings))
+    return DataCheck(data.tasks, data.train, data.validation, found, data.report["train"], warnings)
 
 
 def hold_out(check: DataCheck, settings: TrainSettings, folder: Path) -> dict[str, Any]:
@@ -116,15 +101,14 @@ def hold_out(check: DataCheck, settings: TrainSettings, folder: Path) -> dict[st
         The settings' values with that file as the validation file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "validation.jsonl"
+    path, columns = folder / "validation.jsonl", settings.columns  # as in the dev file, where they are mapped
     with path.open("w", encoding="utf-8") as file:
         for row, text in enumerate(check.validation.texts):
-            labels = {task.name: int(check.validation.labels[task.name][row]) for task in check.tasks.tasks}
-            named = {
-                task.name: None if labels[task.name] == MISSING else task.label_names[labels[task.name]]
-                for task in check.tasks.tasks
-            }
-            file.write(json.dumps({"text": text, **named}, ensure_ascii=False) + "\n")
+            line: dict[str, str | None] = {columns.get("text", "text"): text}
+            for task in check.tasks.tasks:
+                label = int(check.validation.labels[task.name][row])
+                line[columns.get(task.name, task.name)] = None if label == MISSING else task.label_names[label]
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
     return {**json.loads(settings.model_dump_json()), "validation": str(path)}
 
 

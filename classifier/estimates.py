@@ -87,8 +87,7 @@ def estimate(
         rate_here: Operations per second that an earlier run reached on this machine, None if there was none.
     """
     tokens = sum(min(len(text) / CHARACTERS_PER_TOKEN + SPECIAL_TOKENS, settings.max_tokens) for text in train.texts)
-    per_epoch = max(len(train) // settings.batch_size, 1)
-    steps = min(settings.epochs * per_epoch, settings.max_steps or settings.epochs * per_epoch)
+    per_epoch, steps = settings.steps_per_epoch(len(train)), settings.steps(len(train))
     work = operations(parameters, tokens / per_epoch, settings.r_drop)
     prices = hub_prices()
 

@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 from transformers import get_scheduler
 
-from .batches import Epoch, steps_per_epoch
+from .batches import Epoch
 from .checkpoint import Checkpoints, Progress
 from .errors import ClassifierError
 from .examples import Examples
@@ -58,8 +58,7 @@ class Loop:
     ) -> None:
         self.settings, self.tasks, self.tokenizer = settings, tasks, tokenizer
         self.examples, self.validation, self.accelerator = train, validation, accelerator
-        self.per_epoch = steps_per_epoch(len(train), settings.batch_size)
-        self.total = min(settings.epochs * self.per_epoch, settings.max_steps or sys.maxsize)
+        self.per_epoch, self.total = settings.steps_per_epoch(len(train)), settings.steps(len(train))
         self.parts = accelerator.num_processes * settings.accumulation
         if min(len(train), settings.batch_size) < self.parts:
             raise ClassifierError(

@@ -154,6 +154,23 @@ class TrainSettings(_Strict):
         """The folder of checkpoints, log and curves, beside the model folder."""
         return self.out.with_name(f"{self.out.name}.run")
 
+    def steps_per_epoch(self, rows: int) -> int:
+        """Optimizer steps of an epoch; what doesn't fill the last batch waits for another one (`batches.plan`).
+
+        Args:
+            rows: Training messages.
+        """
+        return max(rows // self.batch_size, 1)
+
+    def steps(self, rows: int) -> int:
+        """Optimizer steps of a whole run, unless it runs out of patience.
+
+        Args:
+            rows: Training messages.
+        """
+        total = self.epochs * self.steps_per_epoch(rows)
+        return min(total, self.max_steps or total)
+
     @classmethod
     def build(cls, *layers: Mapping[str, Any]) -> TrainSettings:
         """Put settings together; the later layer wins, key by key.

@@ -269,7 +269,4 @@ def _log(path: Path) -> list[dict[str, Any]]:
 def _total(settings: TrainSettings) -> int | None:
     """Steps of the whole run, from the data that it has read."""
     path = settings.run / "data.json"
-    if not path.is_file():
-        return None
-    total = settings.epochs * max(read_json(path)["train"]["rows"] // settings.batch_size, 1)
-    return min(total, settings.max_steps or total)
+    return settings.steps(read_json(path)["train"]["rows"]) if path.is_file() else None

@@ -13,7 +13,7 @@ from conftest import make_model, make_tokenizer
 import train_space
 from classifier import headless, training_page, training_report
 from classifier.bench import OWN_MESSAGES, Bench, _task_names
-from classifier.datacheck import check_data, declare_tasks
+from classifier.datacheck import check_data, declare_tasks, hold_out
 from classifier.desks import SUPPORT
 from classifier.errors import ClassifierError
 from classifier.estimates import (
@@ -202,6 +202,17 @@ def test_missing_labels_are_warned_of(values, encoder, tmp_path):
     settings = TrainSettings.build({**values, "data": [{"path": str(path)}]}, {"out": tmp_path / "model"})
     warnings = " ".join(check_data(settings).warnings)
     assert "No message has a label of intent" in warnings and "no message is high" in warnings
+
+
+def test_what_is_held_out_is_read_again_with_mapped_columns(values, tmp_path):
+    settings = TrainSettings.build(
+        {**values, "columns": {"text": "message", "intent": "what"}}, {"out": tmp_path / "model"}
+    )
+    check = check_data(settings)
+    again = TrainSettings.build(hold_out(check, settings, tmp_path))
+    found = check_data(again)
+    assert found.validation.texts == check.validation.texts and found.train.texts == check.train.texts
+    assert (found.validation.labels["intent"] == check.validation.labels["intent"]).all()
 
 
 def test_a_run_twice_as_long_takes_twice_the_time_and_costs_twice(hub, values, tmp_path):
