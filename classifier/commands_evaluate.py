@@ -104,14 +104,10 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _suite(args: argparse.Namespace) -> None:
     from .seed import run_seed, seed_table
+    from .settings import read_overrides
     from .standards import run_standard, standard_table
 
-    changes = {}
-    for word in args.set:
-        name, mark, value = word.partition("=")
-        if not mark:
-            raise ClassifierError(f"--set {word!r} has no '='; expected for instance --set learning_rate=1e-4.")
-        changes[name] = value
+    changes = read_overrides(args.set)
     out, base = Path(f"{args.out}-{args.suite}"), args.base or "distilbert-base-uncased"
     if args.suite == "seed":
         found, table = run_seed(base, out, folder=args.source, overrides=changes), seed_table

@@ -9,11 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from .datacheck import DataCheck, check_data, hold_out
 from .errors import ClassifierError
-from .settings import TrainSettings, preset, read_settings_file
+from .settings import TrainSettings, preset, read_overrides, read_settings_file
 from .trainer import RunState, Trainer
 
 #: Seconds between two looks at the run.
@@ -62,21 +60,13 @@ def settings_from(path: str | Path, overrides: Sequence[str] = ()) -> dict[str, 
 
     Args:
         path: The file.
-        overrides: ``NAME=VALUE`` each, in place of the file's; the value as in YAML.
+        overrides: In place of the file's, as `read_overrides` takes them.
 
     Raises:
         ClassifierError: The file cannot be read, or an override is none.
     """
     named, values = read_settings_file(path)
-    for text in overrides:
-        name, found, value = text.partition("=")
-        if not (name and found):
-            raise ClassifierError(f"The setting {text!r} has no value; expected NAME=VALUE, such as max_steps=20.")
-        try:
-            values[name] = yaml.safe_load(value)
-        except yaml.YAMLError as error:
-            raise ClassifierError(f"The value of the setting {text!r} is not YAML: {error}.") from None
-    return {**preset(named or "ours"), **values}
+    return {**preset(named or "ours"), **values, **read_overrides(overrides)}
 
 
 def run(trainer: Trainer, values: Mapping[str, Any] | None) -> RunState:

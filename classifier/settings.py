@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -216,6 +216,29 @@ def preset(name: str) -> dict[str, Any]:
     if name not in PRESETS:
         raise ClassifierError(f"There is no preset {name!r}; choose one of {', '.join(PRESETS)}.")
     return PRESETS[name]
+
+
+def read_overrides(texts: Sequence[str]) -> dict[str, Any]:
+    """Read settings of a command line.
+
+    Args:
+        texts: ``NAME=VALUE`` each; the value as in YAML.
+
+    Raises:
+        ClassifierError: One has no value, or one that is no YAML.
+    """
+    import yaml
+
+    values = {}
+    for text in texts:
+        name, found, value = text.partition("=")
+        if not (name and found):
+            raise ClassifierError(f"The setting {text!r} has no value; expected NAME=VALUE, such as max_steps=20.")
+        try:
+            values[name] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ClassifierError(f"The value of the setting {text!r} is not YAML: {error}.") from None
+    return values
 
 
 def read_settings_file(path: str | Path) -> tuple[str | None, dict[str, Any]]:

@@ -71,4 +71,4 @@ def test_the_command_trains_and_scores_the_test_split(small_clinc, tiny_model, t
 
 def test_a_setting_without_a_value_is_a_clear_error(capsys):
     assert main(["evaluate", "--suite", "seed", "--set", "epochs"]) == 2
-    assert "has no '='" in capsys.readouterr().err
+    assert "has no value; expected NAME=VALUE" in capsys.readouterr().err
