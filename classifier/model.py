@@ -37,13 +37,16 @@ class MultiTaskModel(nn.Module):
         """Make the heads that the configuration names.
 
         Raises:
-            ClassifierError: The pooling is unknown.
+            ClassifierError: The pooling is unknown, or a task has a name that cannot be a head's.
         """
         if self.config.pooling not in ("mean", "first"):
             raise ClassifierError(f"pooling is {self.config.pooling!r}; use 'mean' or 'first'.")
         self.dropout = nn.Dropout(self.config.head_dropout)
         width = self.config.hidden_size
-        self.heads = nn.ModuleDict({name: nn.Linear(width, labels) for name, labels in self.config.heads.items()})
+        try:
+            self.heads = nn.ModuleDict({name: nn.Linear(width, labels) for name, labels in self.config.heads.items()})
+        except KeyError as error:
+            raise ClassifierError(f"A task has a name that torch or a library uses ({error}); rename it.") from None
 
     def pool(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Encode messages into one vector each.

@@ -10,7 +10,7 @@ from .errors import ClassifierError
 
 Tone = Literal["neutral", "good", "warn", "bad"]
 
-#: What the container of a model's heads, `torch.nn.ModuleDict`, calls its own.
+#: What the container of a model's heads, `torch.nn.ModuleDict`, calls its own, and what libraries add to it.
 _OF_HEADS = """
 T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double dump_patches eval
 extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu items keys load_state_dict
@@ -18,7 +18,7 @@ modules mtia named_buffers named_children named_modules named_parameters paramet
 register_buffer register_forward_hook register_forward_pre_hook register_full_backward_hook
 register_full_backward_pre_hook register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module
 register_parameter register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state
-set_submodule share_memory state_dict to to_empty train training type update values xpu zero_grad
+set_submodule share_memory smart_apply state_dict to to_empty train training type update values xpu zero_grad
 """
 
 #: Keys of a result, or of a row of a table, beside the task names, and the tensors of a model's graph.

@@ -4,6 +4,8 @@ import pytest
 
 gradio = pytest.importorskip("gradio")
 
+from waiting import finished  # noqa: E402
+
 from classifier import ClassifierError, policy_form  # noqa: E402
 from classifier.automation import fingerprint, remembered  # noqa: E402
 from classifier.budget import LEVELS, Curve  # noqa: E402
@@ -117,9 +119,7 @@ def ui(own_folder, tmp_path):
 
 def test_the_budget_decides_again_on_message_and_file_without_the_model(ui, tmp_path, monkeypatch):
     (tmp_path / "in.csv").write_text("message\nplease refund my parcel\nwhat are your hours\n\n")
-    job = ui.jobs.submit(tmp_path / "in.csv")
-    for _ in ui.jobs.watch(job):
-        pass
+    job = finished(ui.jobs.submit(tmp_path / "in.csv"))
     monkeypatch.setattr(ui.jobs.classifier, "_run", None)
     message = ("Where is my parcel?", shares(), None)
     text = policy_form.text_of(EDITED.changed(always_escalate=POLICY.always_escalate))
