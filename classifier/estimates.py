@@ -27,7 +27,7 @@ TIMEOUT = 5.0
 MEASURED, ASSUMED = "measured in the last run here", "assumed: a quarter of its peak"
 RECORDED = "measured when the embedded model was trained on such a machine"
 
-#: Tokens per second in that training's last run with steps; what was published is a mean of weights, made without.
+#: Tokens per second in that training's last run without R-Drop; what was published is a mean of weights.
 RECORDED_TOKENS = 3223.0
 
 
