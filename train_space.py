@@ -208,7 +208,8 @@ def launch(args: argparse.Namespace) -> None:
     trainer = Trainer(args.folder)
     sign_in = bool(os.environ.get("SPACE_ID"))
     host = args.host or os.environ.get("GRADIO_SERVER_NAME") or "127.0.0.1"
-    alone = host in ("127.0.0.1", "localhost", "::1") and not os.environ.get("GRADIO_SHARE")
+    shared = os.environ.get("GRADIO_SHARE", "").lower() == "true"  # as Gradio reads it
+    alone = host in ("127.0.0.1", "localhost", "::1") and not shared
     build_demo(trainer, sign_in=sign_in, may_push=sign_in or alone).launch(
         theme=THEME,
         css_paths=[PAGE_FILES / "page.css", PAGE_FILES / "training_page.css"],

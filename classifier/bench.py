@@ -16,7 +16,7 @@ from .estimates import encoder_config, encoder_parameters, estimate, rate_of_run
 from .folder import EMBEDDED, REPORT, read_json
 from .hub import push
 from .predict import Classifier
-from .rows import open_rows
+from .rows import open_rows, unique_names
 from .settings import preset
 from .tasks import RESERVED_NAMES
 from .text_column import find_text_column
@@ -232,8 +232,8 @@ def _task_names(columns: list[str]) -> list[str]:
     for column in columns:
         name = "".join(character if character.isalnum() else "_" for character in column.strip()).lower()
         name = f"task_{name}" if not name.isidentifier() or name in RESERVED_NAMES else name
-        names.append(name if name not in names else f"{name}_{len(names) + 1}")
-    return names
+        names.append(name)
+    return list(unique_names(names))
 
 
 def _noticed(action: Callable[[], T]) -> T:

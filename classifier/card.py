@@ -112,8 +112,8 @@ def _settings(report: Mapping[str, Any]) -> Mapping[str, Any]:
 def _sources(settings: Mapping[str, Any]) -> list[str]:
     """What the model was trained on: names of Hub data sets, and file names without their folders."""
     paths = [source["path"] for source in (*(settings.get("data") or ()), *(settings.get("aux") or ()))]
-    paths = [path if _on_hub(path.split(":")[0]) else Path(path).name for path in paths]
-    return sorted({path.split(":")[0] for path in paths})
+    names = [re.split("[:@]", path)[0] for path in paths]
+    return sorted({name if _on_hub(name) else Path(path).name for name, path in zip(names, paths, strict=True)})
 
 
 def _evaluations(report: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, dict[str, Any]]]]:

@@ -175,9 +175,9 @@ def _earlier_results(path: str, text_column: str | None) -> Iterator[tuple[int, 
             cells = dict(zip(table.columns, row.cells, strict=False))
             if not cells.get(last):
                 continue
-            probabilities, route = (_json(cells.get(name) or {}, path, number) for name in (last, "route"))
             text = str(cells.get(named) or "") if named else ""
-            yield number, text, probabilities, str(cells.get(action) or route.get("action") or "")
+            before = cells[action] if action in cells else _json(cells.get("route") or {}, path, number).get("action")
+            yield number, text, _json(cells[last], path, number), str(before or "")
 
 
 def _text_column(table: Table, probabilities: str, chosen: str | None) -> str | None:

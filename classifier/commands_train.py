@@ -102,19 +102,20 @@ def _train(args: argparse.Namespace) -> None:
     given = {key: value for key, value in vars(args).items() if value is not None}
     values = {key: given[key] for key in given.keys() & TrainSettings.model_fields.keys() - {"data", "aux", "noise"}}
     named, filed = read_settings_file(args.config) if args.config else (None, {})
-    recipe = preset(args.preset or named or "ours")
     columns = dict(args.column or ())
     if columns:
         values["columns"] = columns
     if args.data:
         values["data"] = [{"path": path, "columns": columns} for path in args.data]
+    elif columns and "data" in filed:
+        values["data"] = [{**source, "columns": {**columns, **source.get("columns", {})}} for source in filed["data"]]
     if args.aux:
         values["aux"] = [{"name": name, **_path_and_column(value)} for name, value in args.aux]
     if args.noise is not None:
-        values["noise"] = {**({**recipe, **filed}.get("noise") or {}), "rate": args.noise} if args.noise else None
+        values["noise"] = {"rate": args.noise} if args.noise else None
     if args.spelling == "none":
         values["spelling"] = None
-    settings = TrainSettings.build(recipe, filed, values)
+    settings = TrainSettings.build(preset(args.preset or named or "ours"), filed, values)
 
     if args.benchmark:
         _print_speed(settings, args.json)
@@ -145,9 +146,12 @@ def _train(args: argparse.Namespace) -> None:
 
 def _path_and_column(value: str) -> dict[str, str | None]:
     """The parts of PATH[:COLUMN]. One colon in the name of a Hub data set stands before its configuration."""
+    from .sources import ENDINGS
+
     path, mark, column = value.rpartition(":")
-    whole = Path(value).is_file() or (not Path(path).is_file() and re.fullmatch(r"[\w.-]+/[\w.-]+:[\w.@-]+", value))
-    return {"path": value, "column": None} if whole or not mark else {"path": path, "column": column}
+    of_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", path) and not path.endswith((*ENDINGS, ".gz"))
+    whole = not mark or of_hub or Path(value).is_file()
+    return {"path": value, "column": None} if whole else {"path": path, "column": column}
 
 
 def _print_speed(settings: Any, as_json: bool) -> None:

@@ -24,6 +24,7 @@ def read_examples(
     split: str = "train",
     weight: float = 1.0,
     report: DataReport | None = None,
+    lenient: bool = False,
 ) -> Examples:
     """Read labelled messages.
 
@@ -38,12 +39,16 @@ def read_examples(
         split: Which split of a Hub data set that names none.
         weight: How much each row counts in the loss.
         report: Counts what is read and dropped.
+        lenient: Whether a mapped column that the table lacks may stand there under its own name.
 
     Raises:
         ClassifierError: The table cannot be read, lacks the text column, a column named in `columns` or
             every task's column, or holds a label outside the task set.
     """
-    return _examples(str(path), read_table(path, split), tasks, columns or {}, weight, report)
+    table, columns = read_table(path, split), dict(columns or {})
+    if lenient:
+        columns = {name: column for name, column in columns.items() if column in table or name not in table}
+    return _examples(str(path), table, tasks, columns, weight, report)
 
 
 def read_auxiliary(
@@ -71,7 +76,7 @@ def read_auxiliary(
     if column is None or column not in table:
         raise ClassifierError(
             f"{str(path)!r} has the columns {', '.join(table)}; it isn't clear which one holds the labels of "
-            f"{name!r}. Name it: {name}={path}:COLUMN."
+            f"{name!r}. Name it: {name}={path}:COLUMN, or {name}=OWNER/NAME@train:COLUMN for a data set of the Hub."
         )
     labels = sorted({str(value) for value in table[column] if value not in (None, "")})
     task = Task(name, f"{name} (auxiliary)", tuple(Label(label) for label in labels))
@@ -112,9 +117,13 @@ def _examples(
     return _rows(path, table[names["text"]], labels, tasks, weight, report)
 
 
+#: Categories of signs that a tokenizer drops; what this Python's Unicode does not know yet ("Cn") may be an emoji.
+_UNSEEN = frozenset({"Cc", "Cf", "Co", "Cs", "Mn", "Zl", "Zp", "Zs"})
+
+
 def _holds_something(text: str) -> bool:
     """Whether a tokenizer makes anything of a text: of spaces, zero-width and control signs alone it doesn't."""
-    return any(category(sign)[0] not in "CZ" and category(sign) != "Mn" for sign in text)
+    return any(sign != "\ufffd" and category(sign) not in _UNSEEN for sign in text)
 
 
 def _rows(

@@ -113,6 +113,9 @@ def hold_out(check: DataCheck, settings: TrainSettings, folder: Path) -> dict[st
 
 
 def _warnings(train: Examples, tasks: TaskSet, found: DataReport, settings: TrainSettings) -> Iterator[str]:
+    if settings.aux or settings.unlabelled:  # rows that other tasks or the teachers have labels for
+        labelled = np.any([train.labels[name] != MISSING for name in tasks.task_names], axis=0)
+        train = train.take(np.flatnonzero(labelled))
     for task in tasks.tasks:
         known = train.labels[task.name][train.labels[task.name] != MISSING]
         if not len(known):

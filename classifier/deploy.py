@@ -37,6 +37,7 @@ class SpacePlan:
         secrets: Names of secrets; their values are read from the environment when the plan is applied.
         hardware: Flavour of the machine, such as ``"cpu-basic"`` or ``"zero-a10g"``; left as it is if None.
         private: Whether a new Space is private.
+        without: Variables that the Space must not have any more.
     """
 
     space: str
@@ -45,6 +46,7 @@ class SpacePlan:
     secrets: Sequence[str] = ()
     hardware: str | None = None
     private: bool | None = None
+    without: Sequence[str] = ()
 
 
 def plan_app(
@@ -97,6 +99,7 @@ def plan_app(
         secrets,
         hardware,
         private,
+        without=() if model else ("MODEL_ID", "MODEL_REVISION"),  # of a model that it served before
     )
 
 
@@ -172,6 +175,8 @@ def apply(plan: SpacePlan, *, token: str | None = None) -> CommitInfo:
         head = api.space_info(plan.space)
         for name, value in plan.variables.items():
             api.add_space_variable(plan.space, name, value)
+        for name in api.get_space_variables(plan.space).keys() & set(plan.without):
+            api.delete_space_variable(plan.space, name)
         for name, secret in values.items():
             api.add_space_secret(plan.space, name, str(secret))
         stale = {sibling.rfilename for sibling in head.siblings or ()} - plan.files.keys() - KEPT

@@ -70,7 +70,7 @@ def prepare(settings: TrainSettings) -> Prepared:
         )
 
     def held_out(path: str) -> Examples:
-        return deduplicate(_widen(read_examples(path, tasks, columns=settings.columns), all_tasks))
+        return deduplicate(_widen(read_examples(path, tasks, columns=settings.columns, lenient=True), all_tasks))
 
     parts = [
         read_examples(source.path, tasks, columns=source.columns, weight=source.weight, report=found)

@@ -173,7 +173,7 @@ class TrainSettings(_Strict):
 
     @classmethod
     def build(cls, *layers: Mapping[str, Any]) -> TrainSettings:
-        """Put settings together; the later layer wins, key by key.
+        """Put settings together; the later layer wins, key by key, also within `noise`.
 
         Args:
             layers: For instance a preset, a file's values and the command line's.
@@ -183,7 +183,10 @@ class TrainSettings(_Strict):
         """
         values: dict[str, Any] = {}
         for layer in layers:
+            before, noise = values.get("noise"), layer.get("noise")
             values |= layer
+            if isinstance(before, Mapping) and isinstance(noise, Mapping):
+                values["noise"] = {**before, **noise}
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -23,7 +23,7 @@ set_submodule share_memory smart_apply state_dict to to_empty train training typ
 
 #: Keys of a result, or of a row of a table, beside the task names, and the tensors of a model's graph.
 _OF_RESULTS = """
-confidence probabilities route tokens truncated latency_ms model text error input_ids attention_mask pooled
+confidence probabilities route tokens truncated latency_ms model text input_ids attention_mask pooled
 """
 
 #: Names that a task cannot have.

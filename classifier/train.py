@@ -31,8 +31,8 @@ from .settings import PRESETS, TrainSettings, preset
 from .tasks import TaskSet
 from .teacher import MultiTaskTeacher, load_teacher
 
-#: Settings that may change when a run is continued: they don't touch the weights.
-_FREE_SETTINGS = ("out", "accumulation", "checkpoint_steps", "report_to", "spelling")
+#: Settings that may change when a run is continued: they don't touch the weights, or what they do shows in the hashes.
+_FREE_SETTINGS = ("out", "accumulation", "checkpoint_steps", "report_to", "spelling", "columns")
 
 
 def train(settings: TrainSettings, *, resume: bool = False) -> Path:

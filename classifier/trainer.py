@@ -197,7 +197,7 @@ class Trainer:
         if state.settings.validation is None:
             raise ClassifierError("This run held out no file of messages; give one as `validation`.")
         new = Classifier.load(self.model)
-        held_out = read_examples(state.settings.validation, new.tasks, columns=state.settings.columns)
+        held_out = read_examples(state.settings.validation, new.tasks, columns=state.settings.columns, lenient=True)
         return compare_models(new, current, held_out)
 
     def wait(self) -> RunState:

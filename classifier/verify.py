@@ -59,7 +59,8 @@ def verify(
     if below:
         shares = ", ".join(f"{name} {share:.2%}" for name, share in below.items())
         raise ClassifierError(
-            f"{str(file)!r} gives other labels than the model too often ({shares} the same of {len(texts)} messages; "
+            f"The new {Path(file).name.removesuffix('.part')} gives other labels than the model too often ({shares} "
+            f"the same of {len(texts)} messages; "
             f"{bar:.1%} are needed). Give samples that are nearer to the messages, or serve the float file."
         )
     return {"n": len(texts), "megabytes": round(Path(file).stat().st_size / 1e6, 2), "tasks": found}

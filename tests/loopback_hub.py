@@ -296,8 +296,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self.hub.altered.get(path, data), 200, headers)
 
     def variable(self, repo: str) -> None:
-        found, data = self._repo("space", repo, write=True), json.loads(self.body)
-        found.settings["variables"][data["key"]] = data["value"]
+        found = self._repo("space", repo, write=self.command != "GET")
+        data = json.loads(self.body or b"{}")
+        if self.command == "POST":
+            found.settings["variables"][data["key"]] = data["value"]
+        elif self.command == "DELETE":
+            del found.settings["variables"][data["key"]]
         self._answer({name: {"value": value} for name, value in found.settings["variables"].items()})
 
     def secret(self, repo: str) -> None:
@@ -421,7 +425,7 @@ ROUTES = [
     (("POST",), f"/api/{KIND}/{REPO}/paths-info/(?P<revision>[^/]+)", _Handler.paths_info),
     (("POST",), f"/api/{KIND}/{REPO}/preupload/(?P<revision>[^/]+)", _Handler.preupload),
     (("POST",), f"/api/{KIND}/{REPO}/commit/(?P<revision>[^/]+)", _Handler.commit),
-    (("POST",), f"/api/spaces/{REPO}/variables", _Handler.variable),
+    (("GET", "POST", "DELETE"), f"/api/spaces/{REPO}/variables", _Handler.variable),
     (("POST",), f"/api/spaces/{REPO}/secrets", _Handler.secret),
     (("POST",), f"/api/spaces/{REPO}/hardware", _Handler.hardware),
     (("POST",), "/api/jobs/(?P<namespace>[^/]+)", _Handler.run_job),

@@ -202,13 +202,13 @@ def test_hub_data_sets_come_with_label_names_from_the_cache(tmp_path, monkeypatc
 
 
 def test_rows_of_which_no_tokenizer_makes_anything_are_dropped(tmp_path, classifier):
-    unseen = ["", "  ", "\u200b", "\ufeff", "\xad \u2060", "\x07", "\u0301"]
+    unseen = ["", "  ", "\u200b", "\ufeff", "\xad \u2060", "\x07", "\u0301", "\ufffd"]
     path = write(
-        tmp_path / "d.jsonl", [{"text": text, "mood": "fine"} for text in [*unseen, "ok", "💳", "?", "\u200bé"]]
+        tmp_path / "d.jsonl", [{"text": text, "mood": "fine"} for text in [*unseen, "ok", "🫩", "💳", "?", "\u200bé"]]
     )
     report = DataReport()
     texts = read_examples(path, TASKS, report=report).texts
-    assert texts == ["ok", "💳", "?", "\u200bé"] and report.empty == len(unseen)
+    assert texts == ["ok", "🫩", "💳", "?", "\u200bé"] and report.empty == len(unseen)
     assert len(classifier.probabilities(texts)) == len(texts)
     for text in unseen:
         with pytest.raises(ClassifierError, match="nothing to read"):

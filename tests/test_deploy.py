@@ -56,10 +56,14 @@ def test_the_space_serves_the_model_at_the_commit_of_today(hub, model):
     assert "onnx/model_int8.onnx" in files.split(",") and "model.safetensors" not in files
 
 
-def test_without_a_model_the_space_serves_the_embedded_one(hub, capsys):
+def test_without_a_model_the_space_serves_the_embedded_one(hub, model, capsys):
     plan = plan_app(SPACE)
     assert plan.variables == {} and "classifier/default_model/onnx/model_int8.onnx" in plan.files
     assert not {"models", "preload_from_hub"} & front_matter(plan.files["README.md"]).keys()
+    apply(plan_app(SPACE, MODEL))
+    assert set(hub.repos["space", SPACE].settings["variables"]) == {"MODEL_ID", "MODEL_REVISION"}
+    apply(plan)
+    assert not hub.repos["space", SPACE].settings["variables"]
     assert main(["deploy", SPACE]) == 0 and "app.py" in capsys.readouterr().out
     assert main(["deploy", SPACE, "--revision", "main"]) == 2 and "give --model" in capsys.readouterr().err
 

@@ -116,9 +116,10 @@ def test_limits(classifier, tmp_path, make):
 
 def test_old_results_go_though_nobody_sends_another_file(classifier, tmp_path, make, monkeypatch):
     monkeypatch.setattr("classifier.jobs.SWEEP_SECONDS", 0.05)
-    queue = JobQueue(classifier, tmp_path / "jobs", Limits(keep_seconds=0.5))
+    queue = JobQueue(classifier, tmp_path / "jobs")
     job = finished(queue.submit(make(10)))
     assert queue.get(job.id) is job and job.folder.exists()
+    queue.limits = Limits(keep_seconds=0)
     deadline = time.monotonic() + 30
     while job.folder.exists() and time.monotonic() < deadline:
         time.sleep(0.05)

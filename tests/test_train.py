@@ -119,7 +119,7 @@ def test_two_processes_train_as_one(world, unbroken, tmp_path):
     single = settings(world, tmp_path / "single", dropout=0.0, epochs=1)
     train.train(single)
     config = tmp_path / "config.yaml"
-    config.write_text(f"dropout: 0.0\nnoise: {{rate: {single.noise.rate}}}\n")
+    config.write_text(f"dropout: 0.0\nnoise: {single.noise.model_dump_json()}\n")
     done = run(command(world, out, "--epochs", "1", "--config", config, launcher=launcher))
     assert done.returncode == 0, done.stderr[-3000:]
     one = [line["loss"] for line in log(tmp_path / "single") if "loss" in line]
@@ -312,11 +312,11 @@ def test_a_folder_beside_it_is_never_touched_and_a_killed_exchange_is_undone(tmp
     assert (tmp_path / "model" / "a").read_text() == "new"
 
 
-def test_a_run_from_before_spelling_was_a_setting_goes_on(world, tmp_path):
+def test_a_run_from_before_some_settings_goes_on(world, tmp_path):
     chosen = settings(world, tmp_path / "m", max_steps=2)
     train.train(chosen)
     identity = json.loads((chosen.run / "run.json").read_text())
-    del identity["settings"]["spelling"]
+    del identity["settings"]["spelling"], identity["settings"]["columns"]
     (chosen.run / "run.json").write_text(json.dumps(identity))
     train.train(chosen, resume=True)
 
@@ -558,6 +558,9 @@ def test_columns_are_mapped_in_held_out_files_too(world, tmp_path):
     held_out.write_text("message,colour\nmy order is blue,blue\nmy card is red,red\n")
     chosen = settings(world, tmp_path / "m", validation=str(held_out), columns={"text": "message"})
     assert len(prepare(chosen).validation) == 2
+    held_out.write_text("text,colour\nmy order is blue,blue\n")
+    assert len(prepare(chosen).validation) == 1, "it may also have the usual names"
+    held_out.write_text("message,colour\nmy order is blue,blue\nmy card is red,red\n")
     with pytest.raises(ClassifierError, match="has no column 'text'"):
         prepare(settings(world, tmp_path / "m", validation=str(held_out)))
 
@@ -572,6 +575,8 @@ def test_columns_are_mapped_in_held_out_files_too(world, tmp_path):
         ("clinc/clinc_oos:plus@train", "clinc/clinc_oos:plus@train", None),
         ("clinc/clinc_oos:plus:intent", "clinc/clinc_oos:plus", "intent"),
         ("data/train.csv:intent", "data/train.csv", "intent"),
+        ("data/missing.csv:intent", "data/missing.csv", "intent"),
+        ("mteb/banking77@train:label_text", "mteb/banking77@train", "label_text"),
     ],
 )
 def test_an_auxiliary_table_and_its_column_are_told_apart(tmp_path, monkeypatch, value, path, column):

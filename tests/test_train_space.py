@@ -275,7 +275,7 @@ def test_labels_of_ones_own_are_declared_from_columns(table, tmp_path):
 
 def test_columns_become_tasks_whose_names_are_free_and_differ():
     assert _task_names(["Type", "Sub-category", "Sub category", "2nd level", "text", "Größe"]) == [
-        "task_type", "sub_category", "sub_category_3", "task_2nd_level", "task_text", "größe"
+        "task_type", "sub_category", "sub_category_2", "task_2nd_level", "task_text", "größe"
     ]  # fmt: skip
 
 
@@ -392,6 +392,7 @@ def test_visitors_of_a_space_must_sign_in(tmp_path):
         ("0.0.0.0", {}, False),
         (None, {"GRADIO_SERVER_NAME": "0.0.0.0"}, False),
         (None, {"GRADIO_SHARE": "True"}, False),
+        (None, {"GRADIO_SHARE": "False"}, True),
         (None, {"GRADIO_SERVER_NAME": "0.0.0.0", "SPACE_ID": "ann/space"}, True),  # visitors sign in
     ],
 )
